@@ -1,0 +1,1 @@
+"""The front door: one short file per command."""

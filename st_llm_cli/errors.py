@@ -1,0 +1,94 @@
+"""Every error a user can meet.
+
+    StllmError
+    ├── UsageError          the command or call was put together wrongly (exit code 2)
+    ├── VideoError          a video could not give the frames asked of it
+    │   ├── VideoNotFoundError     no such file or folder
+    │   ├── NotAVideoError         the file is empty, or not a video at all
+    │   ├── NoVideoStreamError     a media file without pictures (audio only, cover art only)
+    │   ├── DamagedVideoError      a video, but nothing of what was asked can be decoded
+    │   └── DecodeTimeoutError     the reader did not finish before the deadline
+    ├── CheckpointError     weights or their configuration are missing, damaged or do not fit
+    ├── RecipeError         a recipe that cannot be read or cannot work
+    ├── DataError           training or benchmark data that cannot be used
+    ├── CacheError          the token cache cannot be read or written
+    └── TrainingError       training cannot go on
+"""
+
+from __future__ import annotations
+
+
+class StllmError(Exception):
+    """What was found, where, and what to do next.
+
+    Args:
+        what: What was found, as a short clause without a full stop.
+        where: The file, key or option concerned.
+        fix: What to do next, as an imperative.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        super().__init__(what, where, fix)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.fix})" if self.fix else text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders (decoding runs in a child); keyword arguments do not survive by default.
+        return _rebuild, (type(self), self.what, self.where, self.fix)
+
+
+def _rebuild(kind: type[StllmError], what: str, where: str | None, fix: str | None) -> StllmError:
+    return kind(what, where=where, fix=fix)
+
+
+class UsageError(StllmError):
+    """The command or call was put together wrongly."""
+
+
+class VideoError(StllmError):
+    """A video could not give the frames asked of it."""
+
+
+class VideoNotFoundError(VideoError):
+    """No such file or folder."""
+
+
+class NotAVideoError(VideoError):
+    """The file is empty, or not a video at all."""
+
+
+class NoVideoStreamError(VideoError):
+    """A media file without pictures: audio only, or cover art only."""
+
+
+class DamagedVideoError(VideoError):
+    """A video, but nothing of what was asked can be decoded."""
+
+
+class DecodeTimeoutError(VideoError):
+    """The reader did not finish before the deadline."""
+
+
+class CheckpointError(StllmError):
+    """Weights or their configuration are missing, damaged or do not fit."""
+
+
+class RecipeError(StllmError):
+    """A recipe that cannot be read or cannot work."""
+
+
+class DataError(StllmError):
+    """Training or benchmark data that cannot be used."""
+
+
+class CacheError(StllmError):
+    """The token cache cannot be read or written."""
+
+
+class TrainingError(StllmError):
+    """Training cannot go on."""

@@ -1,0 +1,1 @@
+"""Room 3: tokens and a question become text."""

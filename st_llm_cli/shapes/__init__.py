@@ -1,0 +1,1 @@
+"""The world of moving shapes: real video files with known truth."""

@@ -1,0 +1,1 @@
+"""The hall: each stage walks through the rooms in order."""

@@ -1,0 +1,1 @@
+"""The workshop: data, objectives and the trainer."""

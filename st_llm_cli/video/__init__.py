@@ -1,0 +1,1 @@
+"""Room 1: a video path becomes a Clip."""
