@@ -1,0 +1,96 @@
+"""Settings that are valid one by one and cannot work together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from st_llm_cli.recipe.schema import Model, NewModel, Recipe, Train
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a recipe."""
+
+    place: tuple[str | int, ...]
+    """Keys from the root to the setting concerned."""
+    what: str
+    """What is wrong with it, and what to do."""
+
+
+def find_contradictions(recipe: Recipe) -> list[Problem]:
+    """Say what cannot work in a recipe whose blocks are each valid."""
+    problems = _video_input(recipe) + _masking(recipe.model)
+    if recipe.model.new is not None:
+        problems += _new_model(recipe.model.new)
+    for index, stage in enumerate(recipe.stages):
+        if stage.train is not None:
+            problems += _train(recipe, stage.train, ("stages", index, "train"))
+    return problems + _names(recipe)
+
+
+def _video_input(recipe: Recipe) -> list[Problem]:
+    model, num_frames = recipe.model, recipe.video.num_frames
+    local = ("model", "num_local_frames")
+    if model.video_input != "residual":
+        if model.num_local_frames is None:
+            return []
+        return [
+            Problem(local, f"has no effect with video_input '{model.video_input}'; drop it or use 'residual'")
+        ]
+    if model.num_local_frames is None:
+        return [Problem(("model", "video_input"), "'residual' needs num_local_frames")]
+    if model.num_local_frames > num_frames:
+        what = f"{model.num_local_frames} local frames cannot be chosen from video.num_frames = {num_frames}"
+        return [Problem(local, what)]
+    return []
+
+
+def _masking(model: Model) -> list[Problem]:
+    problems = []
+    masking = model.masking
+    if masking is not None and model.video_input == "mean":
+        what = (
+            "masking needs the tokens of single frames, the 'mean' input has none; drop masking or use 'all'"
+        )
+        problems.append(Problem(("model", "masking"), what))
+    if masking is not None and masking.low > masking.high:
+        what = f"low {masking.low} is above high {masking.high}"
+        problems.append(Problem(("model", "masking", "low"), what))
+    if model.mvm is not None and masking is None:
+        what = "masked video modelling needs masking; add 'masking: released' to the model"
+        problems.append(Problem(("model", "mvm"), what))
+    return problems
+
+
+def _new_model(new: NewModel) -> list[Problem]:
+    problems = []
+    if new.vision.image_size % new.vision.patch_size:
+        what = f"patches of {new.vision.patch_size} px do not tile an image of {new.vision.image_size} px"
+        problems.append(Problem(("model", "new", "vision", "patch_size"), what))
+    for name, part in (("vision", new.vision), ("qformer", new.qformer), ("language", new.language)):
+        if part.hidden_dim % part.num_heads:
+            what = f"{part.num_heads} heads do not divide hidden_dim {part.hidden_dim}"
+            problems.append(Problem(("model", "new", name, "num_heads"), what))
+    return problems
+
+
+def _train(recipe: Recipe, train: Train, place: tuple[str | int, ...]) -> list[Problem]:
+    problems = []
+    if train.warmup_steps >= train.steps:
+        what = f"{train.warmup_steps} warm-up steps leave none of {train.steps} steps to train at full rate"
+        problems.append(Problem((*place, "warmup_steps"), what))
+    if set(train.freeze) == {"vision", "qformer", "projection", "language"}:
+        problems.append(Problem((*place, "freeze"), "every part is frozen: nothing is left to train"))
+    return problems
+
+
+def _names(recipe: Recipe) -> list[Problem]:
+    problems = []
+    seen: set[str] = set()
+    for index, stage in enumerate(recipe.stages):
+        if stage.train is None:
+            continue
+        if stage.train.name in seen:
+            what = f"'{stage.train.name}' names an earlier stage too; each writes a folder of its own"
+            problems.append(Problem(("stages", index, "train", "name"), what))
+        seen.add(stage.train.name)
+    return problems

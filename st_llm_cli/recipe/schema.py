@@ -1,0 +1,227 @@
+"""What a recipe may say, block by block. Defaults live here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+
+
+class Block(BaseModel):
+    """A part of a recipe: frozen, unknown keys refused, nothing converted silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+def _preset(table: str) -> BeforeValidator:
+    """Let a block be given by the name of a preset of the table at the end of this file."""
+
+    def look_up(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        presets = PRESETS[table]
+        if value not in presets:
+            raise ValueError(f"unknown preset '{value}'; known: {', '.join(presets)}")
+        return presets[value]
+
+    return BeforeValidator(look_up)
+
+
+class Video(Block):
+    """How a clip becomes frames."""
+
+    num_frames: Positive = 16
+    """Frames taken from each clip."""
+
+
+class NewVision(Block):
+    """Vision encoder of a model made from nothing (EVA-CLIP layout)."""
+
+    image_size: Positive = 48
+    """Side of the square input, pixels."""
+    patch_size: Positive = 8
+    """Side of a patch, pixels; divides image_size."""
+    hidden_dim: Positive = 128
+    """Width of the encoder."""
+    num_layers: Positive = 4
+    """Transformer blocks."""
+    num_heads: Positive = 4
+    """Attention heads; divides hidden_dim."""
+
+
+class NewQFormer(Block):
+    """Q-Former of a model made from nothing."""
+
+    hidden_dim: Positive = 128
+    """Width of the Q-Former."""
+    num_layers: Positive = 2
+    """Transformer blocks, each with cross-attention to the frame."""
+    num_heads: Positive = 4
+    """Attention heads; divides hidden_dim."""
+    num_queries: Positive = 8
+    """Tokens that stand for one frame."""
+    reads_question: bool = False
+    """Whether the Q-Former sees the question beside the frame (InstructBLIP does, BLIP-2 does not)."""
+
+
+class NewLanguage(Block):
+    """Causal language model (Llama) of a model made from nothing."""
+
+    hidden_dim: Positive = 192
+    """Width of the language model."""
+    num_layers: Positive = 4
+    """Transformer blocks."""
+    num_heads: Positive = 4
+    """Attention heads; divides hidden_dim."""
+
+
+class NewModel(Block):
+    """A small model with random weights."""
+
+    vision: NewVision = NewVision()
+    """Vision encoder."""
+    qformer: NewQFormer = NewQFormer()
+    """Q-Former."""
+    language: NewLanguage = NewLanguage()
+    """Language model."""
+
+
+class Masking(Block):
+    """Dynamic masking of video tokens during training: the share dropped is drawn anew at every step."""
+
+    mean: Share = 0.5
+    """Mean share of video tokens dropped, 0 to 1."""
+    std: Annotated[float, Field(ge=0)] = 0.1
+    """Standard deviation of the share."""
+    low: Share = 0.1
+    """Smallest share; smaller draws are raised to it."""
+    high: Annotated[float, Field(ge=0, lt=1)] = 0.7
+    """Largest share, below 1; larger draws are lowered to it."""
+
+
+class MaskedVideo(Block):
+    """Masked video modelling: what is left of the video must predict what the whole video looked like."""
+
+    loss: Literal["cosine", "mse"] = "cosine"
+    """Distance between prediction and target: `cosine` is 2 - 2·cos (released code), `mse` is the paper's."""
+    decoder: bool = True
+    """Whether a linear decoder stands between the masked pass and the loss."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of this loss beside the language loss."""
+
+
+class Model(Block):
+    """The model: its weights to start from, and how the clip's tokens reach the language model."""
+
+    checkpoint: str | None = None
+    """Folder or name of a model to start from. Exactly one of `checkpoint` and `new` is given."""
+    new: NewModel | None = None
+    """A small model with random weights."""
+    video_input: Literal["all", "mean", "residual"] = "all"
+    """`all`: every token of every frame; `mean`: averaged over frames; `residual`: global-local, local
+    frames with the mean of all frames added."""
+    num_local_frames: Positive | None = None
+    """Local frames of the `residual` input; given with that input only."""
+    masking: Annotated[Masking | None, _preset("masking")] = None
+    """Dynamic masking: a block, or the name of a preset (`released`, `paper`)."""
+    mvm: Annotated[MaskedVideo | None, _preset("mvm")] = None
+    """Masked video modelling: a block, or the name of a preset (`released`, `paper`). Needs masking."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.checkpoint is None) == (self.new is None):
+            raise ValueError("give exactly one of 'checkpoint' and 'new'")
+        return self
+
+
+class Shapes(Block):
+    """Moving shapes, rendered in memory while training."""
+
+    kind: Literal["images", "videos"] = "videos"
+    """`images`: single frames; `videos`: clips of `video.num_frames` frames."""
+
+
+class Data(Block):
+    """One source of training data."""
+
+    shapes: Shapes
+    """The world of moving shapes."""
+
+
+class Train(Block):
+    """One training stage."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    """Name of the stage; its folder in the run is called so."""
+    data: Annotated[tuple[Data, ...], Field(min_length=1, strict=False)]
+    """Where samples come from."""
+    steps: Positive
+    """Optimiser steps."""
+    batch_size: Positive = 32
+    """Samples per optimiser step."""
+    lr: Annotated[float, Field(gt=0)] = 3e-4
+    """Peak learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's weight decay."""
+    warmup_steps: NotNegative = 0
+    """Steps of linear warm-up."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Course of the learning rate after the warm-up."""
+    freeze: Annotated[
+        tuple[Literal["vision", "qformer", "projection", "language"], ...], Field(strict=False)
+    ] = ()
+    """Parts that are not trained."""
+    mask: bool = True
+    """Whether this stage uses the model's masking and masked video modelling; false for images."""
+    seed: NotNegative = 0
+    """Seed of weights, data and masks."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16`: automatic mixed precision; weights stay in float32."""
+
+
+class Stage(Block):
+    """One entry of `stages`: a mapping with a single key, the stage's kind."""
+
+    train: Train | None = None
+    """A training stage."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if len(self.model_fields_set) != 1 or self.train is None:
+            raise ValueError(f"names no stage; write one of: {', '.join(type(self).model_fields)}")
+        return self
+
+
+class Recipe(Block):
+    """A recipe: what is done to which model with which data."""
+
+    description: str = ""
+    """One sentence for `stllm recipes list`."""
+    video: Video = Video()
+    """How a clip becomes frames."""
+    model: Model
+    """The model to start from and how it reads a clip."""
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, strict=False)]
+    """What is done, in order."""
+
+    @property
+    def training(self) -> tuple[Train, ...]:
+        """The training stages, in order."""
+        return tuple(stage.train for stage in self.stages if stage.train is not None)
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "masking": {
+        "released": {"mean": 0.5, "std": 0.1, "low": 0.1, "high": 0.7},
+        "paper": {"mean": 0.5, "std": 0.1, "low": 0.3, "high": 0.7},
+    },
+    "mvm": {
+        "released": {"loss": "cosine", "decoder": True, "weight": 1.0},
+        "paper": {"loss": "mse", "decoder": False, "weight": 1.0},
+    },
+}
+"""Blocks that can be given by name: what the released code does, and what the paper's text says."""
