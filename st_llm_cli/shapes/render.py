@@ -1,0 +1,147 @@
+"""Scenes to pictures: coverage of every pixel from the signed distance to a shape's outline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from st_llm_cli.shapes.world import FloatArray, MovingShape, Scene
+
+Frames = npt.NDArray[np.uint8]
+
+
+def render_frame(scene: Scene, seconds: float, width: int, height: int, *, antialias: bool = True) -> Frames:
+    """Draw the scene at one moment.
+
+    Args:
+        scene: What to draw.
+        seconds: Moment, in seconds from the beginning.
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
+        antialias: Whether a pixel on an outline gets a mixture of both colours.
+
+    Returns:
+        RGB picture, uint8 [height, width, 3].
+    """
+    return render_frames(scene, [seconds], width, height, antialias=antialias)[0]
+
+
+def render_frames(
+    scene: Scene, times_seconds: Sequence[float], width: int, height: int, *, antialias: bool = True
+) -> Frames:
+    """Draw the scene at several moments.
+
+    Args:
+        scene: What to draw.
+        times_seconds: Moments, in seconds from the beginning.
+        width: Width of the pictures in pixels.
+        height: Height of the pictures in pixels.
+        antialias: Whether a pixel on an outline gets a mixture of both colours.
+
+    Returns:
+        RGB pictures, uint8 [times, height, width, 3].
+    """
+    frames = np.empty((len(times_seconds), height, width, 3), dtype=np.uint8)
+    frames[:] = scene.background
+    for item in scene.objects:
+        _paint(frames, item, times_seconds, antialias)
+    return frames
+
+
+def sample_times(duration_seconds: float, num_frames: int, fps: float | None = None) -> list[float]:
+    """Moments that the default uniform sampler would take from a file of a scene.
+
+    Args:
+        duration_seconds: Length of the scene.
+        num_frames: Frames to take.
+        fps: Frame rate of the file; None for one of unlimited rate: the middles of
+            equal parts.
+
+    Returns:
+        Times in seconds, [num_frames].
+    """
+    if fps is None:
+        return [(i + 0.5) / num_frames * duration_seconds for i in range(num_frames)]
+    last = frame_count(duration_seconds, fps) - 1
+    part = last / num_frames
+    return [int(part / 2 + round(part * i)) / fps for i in range(num_frames)]
+
+
+def frame_count(duration_seconds: float, fps: float) -> int:
+    """Number of frames in a file of a scene; frame i shows the moment i / fps."""
+    return max(1, round(duration_seconds * fps))
+
+
+def sample_frames(scene: Scene, num_frames: int, resolution: int, *, fps: float | None = None) -> Frames:
+    """Draw what a model would see of a file of the scene, without writing one.
+
+    The same frames as uniform sampling, resize of the short side and centre crop of the decoded file, but for
+    what coding loses; only the frames asked for are drawn.
+
+    Args:
+        scene: What to draw.
+        num_frames: Frames to take, spread evenly.
+        resolution: Side of the pictures in pixels.
+        fps: Frame rate of the imagined file; None for one of unlimited rate.
+
+    Returns:
+        RGB pictures, uint8 [num_frames, resolution, resolution, 3].
+    """
+    times = sample_times(scene.duration_seconds, num_frames, fps)
+    return render_frames(scene, times, resolution, resolution)
+
+
+def _paint(frames: Frames, item: MovingShape, times_seconds: Sequence[float], antialias: bool) -> None:
+    """Paint one object into frames [times, height, width, 3], touching only the boxes around it."""
+    _, height, width, _ = frames.shape
+    side = min(width, height)
+    centers = item.centers(times_seconds) * side + ((width - side) / 2, (height - side) / 2)  # [times, 2]
+    radius = item.radius * side
+    box = int(np.ceil(2 * radius)) + 3
+    columns, rows = min(box, width), min(box, height)
+    lefts = np.clip(np.floor(centers[:, 0] - box / 2), 0, width - columns).astype(int)
+    tops = np.clip(np.floor(centers[:, 1] - box / 2), 0, height - rows).astype(int)
+    x = lefts[:, None] + np.arange(columns) + 0.5 - centers[:, :1]  # [times, columns]
+    y = tops[:, None] + np.arange(rows) + 0.5 - centers[:, 1:]  # [times, rows]
+    outside = OUTLINES[item.shape](x[:, None, :], y[:, :, None], radius)  # [times, rows, columns], in pixels
+    cover = np.clip(0.5 - outside, 0, 1) if antialias else (outside < 0).astype(np.float64)
+    color = np.array(item.rgb, dtype=np.float64)
+    for frame, top, left, share in zip(frames, tops, lefts, cover[..., None], strict=True):
+        patch = frame[top : top + rows, left : left + columns]
+        patch[:] = np.rint(patch + share * (color - patch))
+
+
+def _circle(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+    return np.hypot(x, y) - radius
+
+
+def _square(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+    return np.maximum(np.abs(x), np.abs(y)) - 0.92 * radius
+
+
+def _triangle(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+    # Base below, tip above; as wide and as high as the other shapes.
+    slope = np.hypot(2.0, 1.0)
+    return np.maximum(y - radius, (2 * np.abs(x) - y - radius) / slope)
+
+
+def _star(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+    # Folded about its ten axes the star is one straight edge from a tip to the next notch.
+    half = np.pi / 5
+    angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
+    distance = np.hypot(x, y)
+    tip, notch = 1.08 * radius, 0.46 * radius
+    edge_x, edge_y = notch * np.cos(half) - tip, notch * np.sin(half)
+    normal_x, normal_y = edge_y / np.hypot(edge_x, edge_y), -edge_x / np.hypot(edge_x, edge_y)
+    return (distance * np.cos(angle) - tip) * normal_x + distance * np.sin(angle) * normal_y
+
+
+OUTLINES: dict[str, Callable[[FloatArray, FloatArray, float], FloatArray]] = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "star": _star,
+}
+"""Signed distance of points around an object's centre to its outline: negative inside, unit of the radius."""

@@ -1,0 +1,310 @@
+"""What can happen in the world of moving shapes, and how a seed becomes a scene.
+
+A scene lives in the unit square: x runs to the right, y runs down, both from 0 to 1. In a picture that is not
+square the unit square is the central one, side = min(width, height), and the rest is plain background. So the
+released view of a clip (resize the short side, crop the centre) always shows the whole scene, and one scene
+looks the same at every size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+Rgb = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of time during which an object does one thing."""
+
+    start_seconds: float
+    end_seconds: float
+    movement: str
+    """A key of `MOVEMENTS`."""
+    distance: float
+    """Way covered, as a share of the scene's side; 0 for "still"."""
+
+
+@dataclass(frozen=True)
+class MovingShape:
+    """One coloured object and its motion script."""
+
+    color: str
+    """Name of the colour, a key of `COLORS`."""
+    shape: str
+    """Name of the shape, one of `SHAPES`."""
+    rgb: Rgb
+    """The colour as drawn: that of `COLORS`, a little varied."""
+    radius: float
+    """Half of the object's width, as a share of the scene's side."""
+    start: tuple[float, float]
+    """Centre (x, y) at time 0, in the unit square."""
+    segments: tuple[Segment, ...]
+    """The motion script: gapless from 0 to the end of the scene, no two neighbours with the same movement."""
+
+    @property
+    def movements(self) -> tuple[str, ...]:
+        """What the object does, in order."""
+        return tuple(segment.movement for segment in self.segments)
+
+    @cached_property
+    def _knots(self) -> FloatArray:
+        """Time, x and y at the start and after each segment, [segments+1, 3]."""
+        x, y = self.start
+        knots = [(0.0, x, y)]
+        for segment in self.segments:
+            step_x, step_y = MOVEMENTS[segment.movement]
+            x, y = x + step_x * segment.distance, y + step_y * segment.distance
+            knots.append((segment.end_seconds, x, y))
+        return np.array(knots)
+
+    def centers(self, times_seconds: npt.ArrayLike) -> FloatArray:
+        """Centres of the object at the given times; before the start and after the end it rests.
+
+        Args:
+            times_seconds: Times in seconds, [times].
+
+        Returns:
+            x and y in the unit square, [times, 2].
+        """
+        times = np.asarray(times_seconds, dtype=np.float64)
+        when, x, y = self._knots.T
+        return np.stack([np.interp(times, when, x), np.interp(times, when, y)], axis=-1)
+
+    def place(self, seconds: float) -> str:
+        """Name of the cell of the 3x3 grid that holds the object's centre, one of `PLACES`."""
+        x, y = self.centers([seconds])[0]
+        return place_of(x, y)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is to be seen, and so everything that is true."""
+
+    seed: int
+    duration_seconds: float
+    background: Rgb
+    objects: tuple[MovingShape, ...]
+    """In the order of `COLORS`, so that an order of mention is part of what can be seen."""
+
+
+def place_of(x: float, y: float) -> str:
+    """Name of the cell of the 3x3 grid that holds a point of the unit square, one of `PLACES`."""
+    column, row = min(int(x * 3), 2), min(int(y * 3), 2)
+    return PLACES[row * 3 + column]
+
+
+def make_scene(seed: int, *, num_objects: int | None = None, num_movements: int | None = None) -> Scene:
+    """Draw a scene of moving shapes; the same arguments always give the same scene.
+
+    Every first and every last movement is equally likely, whatever else was drawn. Objects stay inside the
+    scene, never touch, differ in colour and in shape, and begin and end clearly inside one cell of the 3x3
+    grid.
+
+    Args:
+        seed: Zero or more; see `TRAIN_SEEDS` and `EVAL_SEEDS`.
+        num_objects: 1 or 2; drawn if None.
+        num_movements: Successive movements of each object, 1 to 3; drawn, mostly 2, if None.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    _check(seed, num_objects)
+    if num_movements is not None and num_movements not in _MOVEMENT_COUNTS:
+        raise ValueError(f"num_movements is {num_movements}, must be 1, 2 or 3")
+    rng = Random(seed)
+    objects = num_objects or rng.choice((1, 2))
+    movements = num_movements or rng.choices(list(_MOVEMENT_COUNTS), list(_MOVEMENT_COUNTS.values()))[0]
+    duration = round(rng.uniform(2.0, 6.0), 2)
+    while True:
+        scripts = [_draw_movements(rng, movements) for _ in range(objects)]
+        scene = _draw_scene(rng, seed, duration, scripts)
+        if scene is not None:
+            return scene
+
+
+def make_picture(seed: int, *, num_objects: int | None = None) -> Scene:
+    """Draw a scene in which nothing moves and no two objects share a cell, to be shown as a single image.
+
+    Args:
+        seed: Zero or more; see `TRAIN_SEEDS` and `EVAL_SEEDS`.
+        num_objects: 1 or 2; drawn if None.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    _check(seed, num_objects)
+    rng = Random(seed)
+    objects = num_objects or rng.choice((1, 2))
+    while True:
+        scene = _draw_scene(rng, seed, 2.0, [["still"]] * objects)
+        if scene is not None and len({item.place(0.0) for item in scene.objects}) == objects:
+            return scene
+
+
+def _check(seed: int, num_objects: int | None) -> None:
+    if seed < 0:
+        # random.Random takes the absolute value: -1 would silently repeat the scene of 1.
+        raise ValueError(f"seed is {seed}, must be zero or more")
+    if num_objects not in (None, 1, 2):
+        raise ValueError(f"num_objects is {num_objects}, must be 1 or 2")
+
+
+def _draw_movements(rng: Random, count: int) -> list[str]:
+    script = [rng.choice(list(MOVEMENTS))]
+    while len(script) < count:
+        script.append(rng.choice([name for name in MOVEMENTS if name != script[-1]]))
+    return script
+
+
+def _draw_scene(rng: Random, seed: int, duration: float, scripts: Sequence[Sequence[str]]) -> Scene | None:
+    """Find room for objects that do what the scripts say; None if there is none.
+
+    Only where, how big and how far is drawn again until nothing touches, so that no movement becomes rarer
+    than another. Of two times three movements about one pair in five hundred finds no room.
+    """
+    background = rng.choice(BACKGROUNDS)
+    colors = rng.sample(list(COLORS), len(scripts))
+    shapes = rng.sample(SHAPES, len(scripts))
+    paints = [_vary(rng, COLORS[color]) for color in colors]
+    for _ in range(_TRIES):
+        objects = tuple(
+            _draw_object(rng, color, shape, rgb, duration, script)
+            for color, shape, rgb, script in zip(colors, shapes, paints, scripts, strict=True)
+        )
+        if len(objects) < 2 or _keep_apart(objects[0], objects[1]):
+            order = list(COLORS)
+            ordered = tuple(sorted(objects, key=lambda item: order.index(item.color)))
+            return Scene(seed, duration, background, ordered)
+    return None
+
+
+def _vary(rng: Random, rgb: Rgb) -> Rgb:
+    red, green, blue = (min(255, max(0, level + rng.randint(-8, 8))) for level in rgb)
+    return red, green, blue
+
+
+def _draw_object(
+    rng: Random, color: str, shape: str, rgb: Rgb, duration: float, script: Sequence[str]
+) -> MovingShape:
+    segments = tuple(_draw_segments(rng, duration, script))
+    while True:
+        radius = rng.uniform(*RADIUS_RANGE)
+        start = _draw_start(rng, radius, segments)
+        item = MovingShape(color, shape, rgb, radius, start, segments)
+        if all(_clearly_in_a_cell(item._knots[moment, 1:]) for moment in (0, -1)):
+            return item
+
+
+def _draw_segments(rng: Random, duration: float, script: Sequence[str]) -> Iterator[Segment]:
+    # Turning points vary little, so every movement lasts long enough to be seen in eight frames.
+    turns = [duration * (k + rng.uniform(-0.1, 0.1)) / len(script) for k in range(1, len(script))]
+    bounds = [0.0, *turns, duration]
+    for movement, start, end in zip(script, bounds, bounds[1:], strict=False):
+        distance = 0.0 if movement == "still" else rng.uniform(*_DISTANCE_RANGES[len(script)])
+        yield Segment(start, end, movement, distance)
+
+
+def _draw_start(rng: Random, radius: float, segments: Sequence[Segment]) -> tuple[float, float]:
+    """Draw a start from which the whole way stays inside the scene."""
+    x, y = 0.0, 0.0
+    way = [(x, y)]
+    for segment in segments:
+        step_x, step_y = MOVEMENTS[segment.movement]
+        x, y = x + step_x * segment.distance, y + step_y * segment.distance
+        way.append((x, y))
+    low, high = radius + _EDGE, 1 - radius - _EDGE
+    start_x, start_y = (
+        rng.uniform(low - min(offsets), high - max(offsets)) for offsets in zip(*way, strict=True)
+    )
+    return start_x, start_y
+
+
+def _clearly_in_a_cell(center: FloatArray) -> bool:
+    return all(abs(value - line) >= _CELL_MARGIN for value in center for line in (1 / 3, 2 / 3))
+
+
+def _keep_apart(one: MovingShape, other: MovingShape) -> bool:
+    """Whether two objects never touch.
+
+    Between two turning points the one moves past the other on a straight line, so the nearest point is exact.
+    """
+    times = np.union1d(one._knots[:, 0], other._knots[:, 0])
+    gaps = one.centers(times) - other.centers(times)  # [times, 2]
+    nearest = min(_distance_to_origin(*pair) for pair in zip(gaps.tolist(), gaps[1:].tolist(), strict=False))
+    return nearest >= _GAP * (one.radius + other.radius)
+
+
+def _distance_to_origin(start: Sequence[float], end: Sequence[float]) -> float:
+    """Smallest distance of a straight line's points from the origin."""
+    way_x, way_y = end[0] - start[0], end[1] - start[1]
+    length = way_x**2 + way_y**2
+    share = 0.0 if length == 0 else -(start[0] * way_x + start[1] * way_y) / length
+    share = min(1.0, max(0.0, share))
+    return ((start[0] + share * way_x) ** 2 + (start[1] + share * way_y) ** 2) ** 0.5
+
+
+TRAIN_SEEDS = range(0, 10**9)
+"""Seeds of training scenes."""
+EVAL_SEEDS = range(10**9, 2 * 10**9)
+"""Seeds of held-out scenes: never used for training."""
+DEMO_SEEDS = range(2 * 10**9, 2 * 10**9 + 10**6)
+"""Seeds of the sample clips of `stllm demo`: never used for training or evaluation."""
+
+COLORS: dict[str, Rgb] = {
+    "red": (220, 40, 40),
+    "orange": (255, 150, 20),
+    "yellow": (255, 240, 80),
+    "green": (50, 180, 70),
+    "cyan": (60, 210, 225),
+    "blue": (50, 95, 240),
+    "purple": (165, 70, 215),
+    "white": (240, 240, 240),
+}
+SHAPES = ("circle", "square", "triangle", "star")
+MOVEMENTS: dict[str, tuple[int, int]] = {
+    "left": (-1, 0),
+    "right": (1, 0),
+    "up": (0, -1),
+    "down": (0, 1),
+    "still": (0, 0),
+}
+PLACES = (
+    "top left",
+    "top",
+    "top right",
+    "left",
+    "center",
+    "right",
+    "bottom left",
+    "bottom",
+    "bottom right",
+)
+BACKGROUNDS: tuple[Rgb, ...] = (
+    (12, 12, 12),
+    (32, 32, 32),
+    (50, 50, 50),
+    (70, 70, 70),
+    (90, 90, 90),
+    (38, 44, 60),
+    (60, 50, 42),
+    (42, 58, 50),
+)
+RADIUS_RANGE = (0.10, 0.14)
+"""Half widths of objects, as shares of the scene's side: 5 to 7 pixels at 48x48."""
+
+_MOVEMENT_COUNTS = {1: 0.15, 2: 0.75, 3: 0.10}
+# The more movements, the shorter each, so that two objects always find room to pass each other.
+_DISTANCE_RANGES = {1: (0.30, 0.60), 2: (0.28, 0.45), 3: (0.25, 0.28)}
+_EDGE = 0.015
+# Corners of squares stick out of the circle of their radius.
+_GAP = 1.15
+_CELL_MARGIN = 0.03
+_TRIES = 2000
