@@ -1,0 +1,126 @@
+"""Scenes to real video files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import av
+from av.video.stream import VideoStream
+
+from st_llm_cli.errors import UsageError
+from st_llm_cli.shapes.render import frame_count, render_frame
+from st_llm_cli.shapes.world import Scene
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a scene is written to a file."""
+
+    width: int = 320
+    """Width in pixels, even."""
+    height: int = 240
+    """Height in pixels, even."""
+    fps: int = 25
+    """Frames per second."""
+    codec: str = "h264"
+    """A key of `CODECS`."""
+    suffix: str = ".mp4"
+    """A key of `CONTAINERS`."""
+    antialias: bool = True
+    """Whether outlines are drawn smooth."""
+
+
+def draw_encoding(rng: Random) -> Encoding:
+    """Draw a size, a frame rate, a codec and a container that go together."""
+    width, height = rng.choice(SIZES)
+    codec, suffix = rng.choice(FORMATS)
+    return Encoding(width, height, rng.choice(FRAME_RATES), codec, suffix)
+
+
+def write_video(scene: Scene, path: Path, encoding: Encoding | None = None) -> None:
+    """Write a scene to a video file; nothing stands under the final name before it is complete.
+
+    The same scene and encoding give the same bytes, as long as the libraries that encode stay the same.
+
+    Args:
+        scene: What to draw; frame i shows the moment i / fps.
+        path: The file to write; replaced where it exists.
+        encoding: How to write it; `Encoding()` if None, with the suffix of the path.
+
+    Raises:
+        UsageError: If the codec, the container or the size cannot be written.
+    """
+    encoding = encoding or Encoding(suffix=path.suffix)
+    _check(encoding, path)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        _encode(scene, part, encoding)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check(encoding: Encoding, path: Path) -> None:
+    if encoding.codec not in CODECS:
+        raise UsageError(
+            f"unknown codec {encoding.codec!r}", where=str(path), fix=f"choose one of {', '.join(CODECS)}"
+        )
+    if encoding.suffix not in CONTAINERS:
+        raise UsageError(
+            f"unknown container {encoding.suffix!r}",
+            where=str(path),
+            fix=f"choose one of {', '.join(CONTAINERS)}",
+        )
+    if path.suffix != encoding.suffix:
+        raise UsageError(
+            f"the name does not end in {encoding.suffix}",
+            where=str(path),
+            fix=f"write to {path.with_suffix(encoding.suffix).name}",
+        )
+    if min(encoding.width, encoding.height) < 16 or encoding.width % 2 or encoding.height % 2:
+        raise UsageError(
+            f"cannot write pictures of {encoding.width}x{encoding.height} pixels",
+            where=str(path),
+            fix="choose even sides of 16 pixels or more",
+        )
+    if encoding.fps < 1:
+        raise UsageError(f"a frame rate of {encoding.fps}", where=str(path), fix="choose 1 or more")
+
+
+def _encode(scene: Scene, path: Path, encoding: Encoding) -> None:
+    # bitexact: without it Matroska and WebM files carry random identifiers.
+    options = {"fflags": "+bitexact"}
+    encoder, encoder_options = CODECS[encoding.codec]
+    with av.open(str(path), "w", format=CONTAINERS[encoding.suffix], container_options=options) as container:
+        stream = container.add_stream(encoder, rate=encoding.fps, options=encoder_options)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = encoding.width, encoding.height, "yuv420p"
+        # One thread: files are small, and several are often written side by side.
+        stream.codec_context.thread_count = 1
+        for index in range(frame_count(scene.duration_seconds, encoding.fps)):
+            picture = render_frame(
+                scene, index / encoding.fps, encoding.width, encoding.height, antialias=encoding.antialias
+            )
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+CODECS: dict[str, tuple[str, dict[str, str]]] = {
+    "h264": ("libx264", {"preset": "veryfast", "crf": "20", "flags": "+bitexact"}),
+    "mpeg4": ("mpeg4", {"flags": "+qscale+bitexact", "global_quality": str(4 * 118)}),
+    "vp9": (
+        "libvpx-vp9",
+        {"crf": "30", "b": "0", "deadline": "realtime", "cpu-used": "8", "flags": "+bitexact"},
+    ),
+}
+"""Codec names, the encoders of FFmpeg and their settings (118 is FFmpeg's unit of quantiser scale)."""
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi", ".webm": "webm"}
+"""File suffixes and the muxers of FFmpeg."""
+FORMATS = (("h264", ".mp4"), ("h264", ".mkv"), ("mpeg4", ".avi"), ("mpeg4", ".mp4"), ("vp9", ".webm"))
+"""Codecs and containers that draw_encoding puts together."""
+SIZES = ((160, 120), (192, 192), (240, 180), (320, 180), (320, 240), (240, 320), (480, 360), (640, 480))
+"""Widths and heights that draw_encoding chooses from, in pixels."""
+FRAME_RATES = (8, 10, 12, 15, 24, 25, 30)
+"""Frames per second that draw_encoding chooses from."""

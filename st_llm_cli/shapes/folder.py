@@ -1,0 +1,231 @@
+"""Folders of clips with questions, laid out like MVBench, and the truth beside them.
+
+FOLDER/
+├── json/<kind>.json    multiple-choice questions: rows of video, question, candidates, answer
+├── video/<seed>.<ext>  the clips, each with a size, frame rate, codec and container of its own
+├── questions.jsonl     the same clips' free-form questions: rows of video, kind, question, answer
+├── scenes.jsonl        the truth: rows of video, encoding, scene
+└── settings.json       what the folder was asked to be; another request for it must agree
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from st_llm_cli.errors import DataError
+from st_llm_cli.shapes.encode import Encoding, draw_encoding, write_video
+from st_llm_cli.shapes.questions import QUESTION_KINDS, Question, ask, with_options
+from st_llm_cli.shapes.world import (
+    EVAL_SEEDS,
+    TRAIN_SEEDS,
+    WORLD_VERSION,
+    MovingShape,
+    Scene,
+    Segment,
+    make_scene,
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of a folder: its file, how it was written and what is true of it."""
+
+    video: str
+    """File name below `video/`."""
+    encoding: Encoding
+    scene: Scene
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What `write_folder` has done."""
+
+    clips: int
+    """Clips in the folder."""
+    written: int
+    """Clips that were not there before."""
+    choice_questions: Mapping[str, int]
+    """Multiple-choice questions of each kind."""
+    free_questions: int
+    """Free-form questions of all kinds."""
+
+
+def write_folder(
+    folder: Path,
+    num_clips: int,
+    *,
+    split: str = "eval",
+    first: int = 0,
+    num_objects: int | None = None,
+    num_movements: int | None = None,
+) -> FolderReport:
+    """Write clips, questions and truth; clips that are there already are kept.
+
+    The same arguments give the same scenes and the same bytes of json, whether written at once or after
+    interruptions. A folder can grow: ask again for more clips.
+
+    Args:
+        folder: Where to write; made where missing.
+        num_clips: Clips the folder shall hold.
+        split: A key of `SPLITS`; no scene of one split can be in another.
+        first: Number of the split's seeds to leave out.
+        num_objects: Objects in each clip, 1 or 2; drawn for each clip if None.
+        num_movements: Successive movements, 1 to 3; drawn for each clip, mostly 2, if None.
+
+    Raises:
+        DataError: If the folder holds something else, or cannot be written.
+    """
+    settings = {
+        "world_version": WORLD_VERSION,
+        "split": split,
+        "first": first,
+        "num_objects": num_objects,
+        "num_movements": num_movements,
+    }
+    videos = folder / "video"
+    _prepare(folder, settings)
+    clips = []
+    written = 0
+    for seed in SPLITS[split][first : first + num_clips]:
+        scene = make_scene(seed, num_objects=num_objects, num_movements=num_movements)
+        encoding = draw_encoding(Random(f"{seed} encoding"))
+        clips.append(Clip(f"{seed}{encoding.suffix}", encoding, scene))
+        if not (videos / clips[-1].video).exists():
+            write_video(scene, videos / clips[-1].video, encoding)
+            written += 1
+    free = {clip.video: list(_all_questions(clip.scene)) for clip in clips}
+    choices = _choice_rows(clips, free)
+    _write_rows(folder / "scenes.jsonl", [asdict(clip) for clip in clips])
+    _write_rows(
+        folder / "questions.jsonl",
+        [
+            {"video": video, "kind": item.kind, "question": item.text, "answer": item.answer}
+            for video, questions in free.items()
+            for item in questions
+        ],
+    )
+    for kind, rows in choices.items():
+        _write_text(folder / "json" / f"{kind}.json", json.dumps(rows, indent=1) + "\n")
+    counts = {kind: len(rows) for kind, rows in choices.items()}
+    return FolderReport(len(clips), written, counts, sum(map(len, free.values())))
+
+
+def read_clips(folder: Path) -> list[Clip]:
+    """Read the truth of a folder back.
+
+    Raises:
+        DataError: If the file is missing or is not what `write_folder` writes.
+    """
+    path = folder / "scenes.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(
+            "cannot be read", where=str(path), fix="give a folder written by this program"
+        ) from error
+    clips = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            clips.append(_clip_from_row(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"not the truth of a clip: {error!r}", where=f"{path}:{number}", fix="write the folder anew"
+            ) from error
+    return clips
+
+
+def _all_questions(scene: Scene) -> Iterator[Question]:
+    for kind in QUESTION_KINDS:
+        # One generator for each kind: another kind more or less leaves the rest of a folder as it was.
+        question = ask(scene, kind, Random(f"{scene.seed} {kind}"))
+        if question is not None:
+            yield question
+
+
+def _choice_rows(
+    clips: Sequence[Clip], questions: Mapping[str, Sequence[Question]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Multiple-choice rows of each kind; the right option takes every letter in turn."""
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for clip in clips:
+        for free in questions[clip.video]:
+            rng = Random(f"{clip.scene.seed} {free.kind} options")
+            question = with_options(free, clip.scene, rng, key=len(rows[free.kind]))
+            if question is None:
+                continue
+            rows[free.kind].append(
+                {
+                    "video": clip.video,
+                    "question": question.text,
+                    "candidates": list(question.candidates),
+                    "answer": question.answer,
+                }
+            )
+    return {kind: found for kind, found in rows.items() if found}
+
+
+def _clip_from_row(row: dict[str, Any]) -> Clip:
+    scene = row["scene"]
+    objects = tuple(
+        MovingShape(
+            **{
+                **item,
+                "rgb": tuple(item["rgb"]),
+                "start": tuple(item["start"]),
+                "segments": tuple(Segment(**segment) for segment in item["segments"]),
+            }
+        )
+        for item in scene["objects"]
+    )
+    return Clip(
+        row["video"],
+        Encoding(**row["encoding"]),
+        Scene(scene["seed"], scene["duration_seconds"], tuple(scene["background"]), objects),
+    )
+
+
+def _prepare(folder: Path, settings: dict[str, Any]) -> None:
+    """Make the folder, or make sure that it was written with the same settings."""
+    path = folder / "settings.json"
+    text = json.dumps(settings, indent=1) + "\n"
+    try:
+        if path.exists():
+            if path.read_text(encoding="utf-8") != text:
+                raise DataError(
+                    "the folder holds clips made with other settings",
+                    where=str(path),
+                    fix="choose another folder, or ask for the settings written in this file",
+                )
+        elif folder.exists() and any(folder.iterdir()):
+            raise DataError("the folder holds other things", where=str(folder), fix="choose an empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        # Settings come first: with them an interrupted folder is known as one of ours.
+        _write_text(path, text)
+        for part in ("json", "video"):
+            (folder / part).mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot write here: {error.strerror}", where=str(folder), fix="choose another folder"
+        ) from error
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    _write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a text so that an interruption leaves the old file or the new one, never half of it."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+SPLITS = {"train": TRAIN_SEEDS, "eval": EVAL_SEEDS}
+"""Seeds of the splits; they have none in common."""
