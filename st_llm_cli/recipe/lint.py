@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from st_llm_cli.recipe.problems import Problem
 from st_llm_cli.recipe.schema import Model, NewModel, Recipe, Train
-
-
-class Problem(NamedTuple):
-    """One thing wrong with a recipe."""
-
-    place: tuple[str | int, ...]
-    """Keys from the root to the setting concerned."""
-    what: str
-    """What is wrong with it, and what to do."""
 
 
 def find_contradictions(recipe: Recipe) -> list[Problem]:
