@@ -1,0 +1,61 @@
+"""What comes out of the video room: a clip, and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a clip's frames came from, and how far the file can be believed."""
+
+    path: str
+    """File or folder, as asked for."""
+    reader: str
+    """Name of the reader that delivered: "pyav", "torchcodec", "decord" or "folder"."""
+    width: int
+    """Width of the pictures in pixels, after rotation and before any transform."""
+    height: int
+    """Height of the pictures in pixels, after rotation and before any transform."""
+    fps: float
+    """Average frames per second."""
+    duration_seconds: float
+    """Length of the whole video."""
+    promised_frames: int | None
+    """Frames the file's header speaks of; None where it says nothing."""
+    delivered_frames: int
+    """Frames that can be trusted, which are those a sampler chose from. Clip.indices counts these."""
+    rotation: int
+    """Anticlockwise turn that was applied to the stored pictures, in degrees: 0, 90, 180 or 270."""
+    damaged_packets: int = 0
+    """Packets that did not decode; with the frames that depended on them, these were left out."""
+    fallback_reason: str | None = None
+    """Why another reader than the one asked for delivered; None where none did."""
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether frames the file promised cannot be had."""
+        missing = self.promised_frames is not None and self.delivered_frames < self.promised_frames
+        return missing or self.damaged_packets > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames of a video, in the order of time.
+
+    Compared by identity: two clips with equal pictures are still two readings.
+    """
+
+    frames: NDArray[np.uint8]
+    """Pictures, [frames, height, width, 3], red green blue, 0 to 255."""
+    indices: tuple[int, ...]
+    """Number of each frame in its source, from 0; repeated where the clip was shorter than asked."""
+    times_seconds: tuple[float, ...]
+    """When each frame is shown, counted from the first frame of the source."""
+    source: Source
+    """Where the frames came from."""

@@ -1,0 +1,132 @@
+"""Opening a media file with PyAV: one video stream to read from, or one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from st_llm_cli.errors import (
+    DamagedVideoError,
+    NotAVideoError,
+    NoVideoStreamError,
+    VideoError,
+    VideoNotFoundError,
+)
+
+# FFmpeg would draw the letters of a text file as a video, or follow a playlist to other files.
+NOT_VIDEO_FORMATS = frozenset(
+    {
+        "tty",
+        "bin",
+        "xbin",
+        "adf",
+        "idf",
+        "concat",
+        "hls",
+        "dash",
+        "lavfi",
+        "sdp",
+        "rawvideo",
+        "webvtt",
+        "srt",
+        "ass",
+    }
+)
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a media file and find the first video stream that is not a cover picture.
+
+    Args:
+        path: An existing file.
+
+    Yields:
+        The open container and the stream; both are closed on leaving.
+
+    Raises:
+        VideoNotFoundError: If there is no such file.
+        NotAVideoError: If the file is empty or no media file.
+        NoVideoStreamError: If it holds no video.
+        DamagedVideoError: If it is a video without the index needed to read it.
+    """
+    check_file(path)
+    # FFmpeg's own messages go to standard error, over the progress bar; what matters becomes an exception.
+    av.logging.set_level(None)
+    try:
+        # "file:" keeps FFmpeg from taking a name with a colon for an address; the white list, from the
+        # network.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    except av.error.FFmpegError as error:
+        raise _cannot_open(path, error) from error
+    try:
+        if NOT_VIDEO_FORMATS & set(container.format.name.split(",")):
+            raise NotAVideoError(
+                f"is not a video, FFmpeg takes it for '{container.format.name}'",
+                where=str(path),
+                fix="give a video file",
+            )
+        yield container, _first_video_stream(container, path)
+    finally:
+        container.close()
+
+
+def check_file(path: Path) -> None:
+    """Refuse what needs no decoder to be refused.
+
+    Raises:
+        VideoNotFoundError: If there is no such file.
+        NotAVideoError: If the file is empty.
+        VideoError: If it may not be read.
+    """
+    if not path.exists():
+        raise VideoNotFoundError("no such file or folder", where=str(path), fix="check the path")
+    if not path.is_file():
+        raise NotAVideoError("is neither a file nor a folder", where=str(path), fix="give a video file")
+    if path.stat().st_size == 0:
+        raise NotAVideoError("the file is empty (0 bytes)", where=str(path), fix="download or copy it again")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise VideoError(
+            f"cannot be read: {error.strerror}", where=str(path), fix="check its permissions"
+        ) from error
+
+
+def _first_video_stream(container: InputContainer, path: Path) -> VideoStream:
+    pictures = container.streams.video
+    videos = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
+    if videos:
+        return videos[0]
+    kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
+    found = " and ".join(kinds) if kinds else "nothing"
+    what = f"holds no video stream, only {found}" + (" and a cover picture" if pictures else "")
+    raise NoVideoStreamError(what, where=str(path), fix="give a file with pictures that move")
+
+
+def _cannot_open(path: Path, error: Exception) -> VideoError:
+    """Say why FFmpeg refused a file, as far as its first bytes tell."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if b"ftyp" in head[:64] or b"moov" in head[:64]:
+        return DamagedVideoError(
+            "is an MP4 or MOV file without its index ('moov'): its end is missing",
+            where=str(path),
+            fix="download or record it again; tools such as untrunc can sometimes save it",
+        )
+    if head.lstrip()[:1] == b"<" and b"\0" not in head:
+        return NotAVideoError(
+            "is not a video, it begins like a web page", where=str(path), fix="download the video itself"
+        )
+    return NotAVideoError(
+        f"is not a video that FFmpeg knows ({getattr(error, 'strerror', error)})",
+        where=str(path),
+        fix="check it with ffprobe, or download it again",
+    )
