@@ -51,22 +51,20 @@ def render_frames(
 
 
 def sample_times(duration_seconds: float, num_frames: int, fps: float | None = None) -> list[float]:
-    """Moments that the default uniform sampler would take from a file of a scene.
+    """Moments that the uniform sampler, the default of reading a clip, takes from a file of a scene.
 
     Args:
         duration_seconds: Length of the scene.
         num_frames: Frames to take.
-        fps: Frame rate of the file; None for one of unlimited rate: the middles of
-            equal parts.
+        fps: Frame rate of the file; None for one of unlimited rate: the middles of equal parts.
 
     Returns:
         Times in seconds, [num_frames].
     """
     if fps is None:
-        return [(i + 0.5) / num_frames * duration_seconds for i in range(num_frames)]
-    last = frame_count(duration_seconds, fps) - 1
-    part = last / num_frames
-    return [int(part / 2 + round(part * i)) / fps for i in range(num_frames)]
+        return [(part + 0.5) / num_frames * duration_seconds for part in range(num_frames)]
+    total = frame_count(duration_seconds, fps)
+    return [(2 * part + 1) * total // (2 * num_frames) / fps for part in range(num_frames)]
 
 
 def frame_count(duration_seconds: float, fps: float) -> int:
