@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from st_llm_cli.errors import VideoError
+from st_llm_cli.errors import DamagedVideoError, VideoError
 from st_llm_cli.video.request import DEFAULT_NUM_FRAMES, Request
 from st_llm_cli.video.sampling import (
     BOUNDED_SAMPLERS,
@@ -20,6 +20,7 @@ from st_llm_cli.video.sampling import (
 
 # Matroska keeps times in whole milliseconds: "from 1.0 s" must find a frame written down as 1.001 s.
 CLOCK_TOLERANCE_SECONDS = 0.002
+RELEASED_GIF_FPS = 25.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Track:
     fps: float
     """Average frames per second."""
     kind: Literal["video", "gif", "folder"] = "video"
-    """MVBench's rules count frames of folders from 1 and take gifs to run at 25 frames per second."""
+    """MVBench's rules count the frames of folders from 1, and the released one takes all gifs to run at 25
+    fps."""
 
     @property
     def duration_seconds(self) -> float:
@@ -39,33 +41,37 @@ class Track:
         return self.times_seconds[-1] + 1 / self.fps
 
 
-def choose_frames(track: Track, request: Request) -> tuple[int, ...]:
+def choose_frames(track: Track, request: Request, sound: Sequence[int] | None = None) -> tuple[int, ...]:
     """Choose frames of a video by the request's sampler.
 
     Args:
         track: When the frames are shown; at least one frame.
         request: What was asked for.
+        sound: Numbers of the frames of a damaged video that can be had, ascending; None if all can. The
+            sampler chooses among these as if there were no others; MVBench's rules take the nearest of them.
 
     Returns:
         Frame numbers, from 0 to the number of frames - 1.
 
     Raises:
-        VideoError: If the clip ends before the part asked for begins, or the sampler finds no frame in it.
+        VideoError: If the video ends before the part asked for begins, or the sampler finds no frame in it.
+        DamagedVideoError: If there are no sound frames in the part asked for.
     """
     if request.sampler in BOUNDED_SAMPLERS:
         picks = _choose_by_seconds(track, request)
     else:
-        window = frames_between(track, request)
-        picks = [window[position] for position in _positions(track, window, request)]
+        candidates = _candidates(track, request, sound)
+        picks = [candidates[position] for position in _positions(track, candidates, request)]
     outside = [pick for pick in picks if not 0 <= pick < len(track.times_seconds)]
     if outside or not picks:
         found = f"frame {outside[0]} of {len(track.times_seconds)}" if outside else "no frame at all"
+        instead = "mvbench" if request.sampler in BOUNDED_SAMPLERS else "uniform"
         raise VideoError(
             f"the sampler '{request.sampler}' asks for {found}",
             where=str(request.path),
-            fix=f"use the sampler '{'mvbench' if request.sampler in BOUNDED_SAMPLERS else 'uniform'}'",
+            fix=f"use the sampler '{instead}'",
         )
-    return tuple(picks)
+    return tuple(picks if sound is None else [_nearest(sound, pick) for pick in picks])
 
 
 def frames_between(track: Track, request: Request) -> range:
@@ -90,22 +96,38 @@ def frames_between(track: Track, request: Request) -> range:
     return range(first, max(stop, first + 1))
 
 
-def _positions(track: Track, window: range, request: Request) -> list[int]:
-    """Choose by the two numbers of frames, or by a rate: positions within the window."""
+def _candidates(track: Track, request: Request, sound: Sequence[int] | None) -> Sequence[int]:
+    """Give the numbers of the frames a sampler may choose from."""
+    window = frames_between(track, request)
+    if sound is None:
+        return window
+    among = sound[bisect_left(sound, window.start) : bisect_left(sound, window.stop)]
+    if not among:
+        raise DamagedVideoError(
+            f"is damaged: none of its frames from {track.times_seconds[window.start]:.1f} to "
+            f"{track.times_seconds[window.stop - 1]:.1f} s can be decoded",
+            where=str(request.path),
+            fix="choose another part of the video, or download or record it again",
+        )
+    return among
+
+
+def _positions(track: Track, candidates: Sequence[int], request: Request) -> list[int]:
+    """Choose by the two numbers of frames, or by a rate: positions within the candidates."""
     num_frames = request.num_frames or DEFAULT_NUM_FRAMES
     if request.fps is not None:
-        return _positions_at_rate(track, window, request, request.fps)
+        return _positions_at_rate(track, candidates, request, request.fps)
     if request.sampler in SEEDED_SAMPLERS:
-        return SEEDED_SAMPLERS[request.sampler](len(window), num_frames, request.seed)
-    return SAMPLERS[request.sampler](len(window), num_frames)
+        return SEEDED_SAMPLERS[request.sampler](len(candidates), num_frames, request.seed)
+    return SAMPLERS[request.sampler](len(candidates), num_frames)
 
 
-def _positions_at_rate(track: Track, window: range, request: Request, fps: float) -> list[int]:
+def _positions_at_rate(track: Track, candidates: Sequence[int], request: Request, fps: float) -> list[int]:
     if request.sampler == "released_rate":
-        return released_rate(len(window), track.fps, fps, request.max_frames)
+        return released_rate(len(candidates), track.fps, fps, request.max_frames)
     start = request.start or 0.0
     end = track.duration_seconds if request.end is None else min(request.end, track.duration_seconds)
-    times = [track.times_seconds[index] - start for index in window]
+    times = [track.times_seconds[index] - start for index in candidates]
     picks = at_rate(times, end - start, fps)
     if request.max_frames is not None and len(picks) > request.max_frames:
         picks = [picks[kept] for kept in uniform(len(picks), request.max_frames)]
@@ -119,7 +141,13 @@ def _choose_by_seconds(track: Track, request: Request) -> list[int]:
         end = track.duration_seconds if request.end is None else request.end
         bound = (request.start or 0.0, end)
     first = 1 if track.kind == "folder" else 0
-    fps = 25.0 if track.kind == "gif" else track.fps
+    assumes_rate = track.kind == "gif" and request.sampler == "released_mvbench"
+    fps = RELEASED_GIF_FPS if assumes_rate else track.fps
     last = len(track.times_seconds) - 1 + first
     sampler = BOUNDED_SAMPLERS[request.sampler]
     return [pick - first for pick in sampler(last, fps, bound, request.num_frames, first)]
+
+
+def _nearest(sound: Sequence[int], number: int) -> int:
+    place = bisect_left(sound, number)
+    return min(sound[max(place - 1, 0) : place + 1], key=lambda candidate: abs(candidate - number))

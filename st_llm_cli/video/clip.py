@@ -29,7 +29,7 @@ class Source:
     promised_frames: int | None
     """Frames the file's header speaks of; None where it says nothing."""
     delivered_frames: int
-    """Frames that can be trusted, which are those a sampler chose from. Clip.indices counts these."""
+    """Frames known to be there and not known to be damaged: those a sampler chose from."""
     rotation: int
     """Anticlockwise turn that was applied to the stored pictures, in degrees: 0, 90, 180 or 270."""
     damaged_packets: int = 0
@@ -54,7 +54,9 @@ class Clip:
     frames: NDArray[np.uint8]
     """Pictures, [frames, height, width, 3], red green blue, 0 to 255."""
     indices: tuple[int, ...]
-    """Number of each frame in its source, from 0; repeated where the clip was shorter than asked."""
+    """Number of each frame in its source, from 0; repeated where the clip was shorter than asked.
+
+    In a damaged source, frames that cannot be had are counted too where its packets tell of them."""
     times_seconds: tuple[float, ...]
     """When each frame is shown, counted from the first frame of the source."""
     source: Source

@@ -41,6 +41,10 @@ NOT_VIDEO_FORMATS = frozenset(
 )
 
 
+class NoDecoderError(DamagedVideoError):
+    """The file is a video, but PyAV was built without the decoder for it: another reader may have one."""
+
+
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a media file and find the first video stream that is not a cover picture.
@@ -104,6 +108,8 @@ def _first_video_stream(container: InputContainer, path: Path) -> VideoStream:
     pictures = container.streams.video
     videos = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
     if videos:
+        if videos[0].codec_context is None:
+            raise NoDecoderError("PyAV has no decoder for it", where=str(path), fix="convert it to H.264")
         return videos[0]
     kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
     found = " and ".join(kinds) if kinds else "nothing"

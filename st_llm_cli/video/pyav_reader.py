@@ -1,10 +1,9 @@
-"""Reading frames with PyAV: by key frame where the file's index can be trusted, from the start where it
-cannot.
-"""
+"""Reading frames with PyAV: by key frame where the index can be trusted, from the start where it cannot."""
 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -16,8 +15,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from st_llm_cli.errors import DamagedVideoError
-from st_llm_cli.video.choose import Track, choose_frames
-from st_llm_cli.video.clip import Clip, Source
+from st_llm_cli.video.choose import choose_frames
+from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.container import open_video
 from st_llm_cli.video.pictures import Pictures
 from st_llm_cli.video.request import Request
@@ -70,10 +69,8 @@ def _read_by_index(
         IndexNotSoundError: If a wanted frame does not come where the index says, or not whole.
     """
     track = track_of(timeline.shown_at, container, stream)
-    indices = choose_frames(track, request)
-    pictures = Pictures(indices, request.transform)
-    by_key = groupby(sorted(set(indices)), key=lambda index: timeline.key_before(timeline.shown_at[index]))
-    rotation = 0
+    pictures = Pictures(request, choose_frames(track, request))
+    by_key = groupby(pictures.wanted(), key=lambda index: timeline.key_before(timeline.shown_at[index]))
     for key, group in by_key:
         targets = list(group)
         stamps = [timeline.shown_at[index] for index in targets]
@@ -82,7 +79,7 @@ def _read_by_index(
             pictures.add(index, upright(frame, pictures))
             rotation = frame.rotation
     promised = promised_frames(container, stream, track)
-    return _clip(request, track, pictures, rotation, promised, damaged_packets=0)
+    return pictures.clip("pyav", track, promised, len(timeline.shown_at), rotation)
 
 
 def _frames_after_key(
@@ -125,18 +122,17 @@ def _read_from_start(request: Request) -> Clip:
                 where=str(request.path),
                 fix="download or record it again",
             )
-        track = track_of(sound.shown_at, container, stream)
-        promised = promised_frames(container, stream, track)
-    indices = choose_frames(track, request)
-    pictures = Pictures(indices, request.transform)
-    wanted = sorted(set(indices))
-    rotation = 0
+        track = track_of(sound.all_shown_at, container, stream)
+        promised = promised_frames(container, stream, track, sound.hidden_packets)
+    pictures = Pictures(request, choose_frames(track, request, sound.numbers))
+    wanted = pictures.wanted()
+    ordinals = [sound.ordinals[bisect_left(sound.numbers, number)] for number in wanted]
     with open_video(request.path) as (container, stream):
-        frames = frames_at(container, stream, [sound.ordinals[index] for index in wanted])
-        for index, frame in zip(wanted, frames, strict=True):
-            pictures.add(index, upright(frame, pictures))
+        for number, frame in zip(wanted, frames_at(container, stream, ordinals), strict=True):
+            pictures.add(number, upright(frame, pictures))
             rotation = frame.rotation
-    return _clip(request, track, pictures, rotation, promised, sound.damaged_packets)
+    delivered = len(sound.numbers)
+    return pictures.clip("pyav", track, promised, delivered, rotation, sound.damaged_packets)
 
 
 def upright(frame: VideoFrame, pictures: Pictures) -> NDArray[np.uint8]:
@@ -149,27 +145,3 @@ def upright(frame: VideoFrame, pictures: Pictures) -> NDArray[np.uint8]:
         # A stream may change its size on the way.
         frame = frame.reformat(width=width, height=height, format="rgb24")
     return np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns)
-
-
-def _clip(
-    request: Request,
-    track: Track,
-    pictures: Pictures,
-    rotation: int,
-    promised: int | None,
-    damaged_packets: int,
-) -> Clip:
-    source = Source(
-        path=str(request.path),
-        reader="pyav",
-        width=pictures.width,
-        height=pictures.height,
-        fps=track.fps,
-        duration_seconds=track.duration_seconds,
-        promised_frames=promised,
-        delivered_frames=len(track.times_seconds),
-        rotation=round(rotation) % 360,
-        damaged_packets=damaged_packets,
-    )
-    times = tuple(track.times_seconds[index] for index in pictures.indices)
-    return Clip(pictures.finished(), pictures.indices, times, source)

@@ -1,7 +1,7 @@
 """Which frames of a clip to look at: pure functions from counts to frame numbers.
 
 A rule whose name starts with "released" does what the released ST-LLM code (commit ae45258) does, oddities
-included; each has a sound counterpart beside it. The parity tests hold the frame numbers all these rules give.
+included; each has a sound counterpart beside it. The parity tests hold frame numbers of all these rules.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,14 +18,18 @@ NO_STAMP = -(2**63)
 
 @dataclass(frozen=True)
 class SoundFrames:
-    """The frames of a file that came out of the decoder whole."""
+    """The frames of a file that came out of the decoder whole, in the order they are shown."""
 
     ordinals: array[int]
     """Place of each sound frame among all frames that come out of the decoder."""
-    shown_at: array[int]
-    """Time stamp of each sound frame, in units of the stream's time base; NO_STAMP where it has none."""
+    numbers: array[int]
+    """Number of each sound frame among all frames the file holds, the damaged ones included."""
+    all_shown_at: array[int]
+    """Time stamp of every frame the file holds, by the stream's time base; NO_STAMP where it has none."""
     damaged_packets: int
     """Packets that did not decode, or not whole."""
+    hidden_packets: int
+    """Packets an edit list tells players to decode but not to show."""
 
 
 def find_sound_frames(container: InputContainer, stream: VideoStream) -> SoundFrames:
@@ -40,24 +45,19 @@ def find_sound_frames(container: InputContainer, stream: VideoStream) -> SoundFr
         stream: Video stream of the file.
 
     Returns:
-        The sound frames, in the order they are shown.
+        The sound frames.
     """
-    packet_stamps, packet_keys, failed = array("q"), bytearray(), set[int]()
-    shown_at, corrupt = array("q"), set[int]()
+    record = _Record()
     for packet, frames in decode_packets(container, stream):
-        if packet.size > 0:
-            if frames is None or packet.is_corrupt:
-                failed.add(len(packet_stamps))
-            packet_stamps.append(_stamp(packet))
-            packet_keys.append(packet.is_keyframe)
-        for frame in frames or ():
-            if frame.is_corrupt:
-                corrupt.add(_stamp(frame))
-            shown_at.append(_stamp(frame))
-    failed.update(place for place, stamp in enumerate(packet_stamps) if stamp in corrupt)
-    unsound = _stamps_spoilt(packet_stamps, packet_keys, failed)
-    ordinals = array("q", [place for place, stamp in enumerate(shown_at) if stamp not in unsound])
-    return SoundFrames(ordinals, array("q", [shown_at[place] for place in ordinals]), len(failed))
+        record.add(packet, frames)
+    failed = record.failed | {place for place, stamp in enumerate(record.packets) if stamp in record.corrupt}
+    spoilt = _stamps_spoilt(record.packets, record.keys, failed)
+    ordinals = array("q", [place for place, stamp in enumerate(record.frames) if stamp not in spoilt])
+    all_shown_at = _all_frames(record) if failed else record.frames
+    numbers = ordinals
+    if all_shown_at is not record.frames:
+        numbers = array("q", [bisect_left(all_shown_at, record.frames[place]) for place in ordinals])
+    return SoundFrames(ordinals, numbers, all_shown_at, len(failed), record.hidden)
 
 
 def frames_at(
@@ -102,21 +102,62 @@ def decode_packets(
     """
     # One thread: with several, a failure is reported packets later, and the frames it spoilt cannot be told.
     stream.codec_context.thread_count = 1
-    packets = container.demux(stream)
-    while True:
+    for packet in _packets_and_flush(container, stream):
         try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.error.FFmpegError:
-            # The file ends in the middle of a packet, or cannot be read on: what was decoded until here is
-            # sound.
-            packet: Packet[VideoStream] = Packet()
-            packet.stream = stream
-        try:
-            yield packet, packet.decode()
+            frames = packet.decode()
         except av.error.FFmpegError:
             yield packet, None
+        else:
+            yield packet, frames
+
+
+def _packets_and_flush(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError:
+        # The file cannot be read on; what came before is still in the decoder, and an empty packet brings it
+        # out.
+        flush: Packet[VideoStream] = Packet()
+        flush.stream = stream
+        yield flush
+
+
+class _Record:
+    """What went into the decoder and what came out of it, without the pictures: 8 bytes a frame."""
+
+    def __init__(self) -> None:
+        self.packets = array("q")
+        """Time stamp of each packet, in the order of the file."""
+        self.keys = bytearray()
+        """Whether each packet is a key frame."""
+        self.failed: set[int] = set()
+        """Places of the packets that failed."""
+        self.hidden = 0
+        """Packets that are decoded but not shown."""
+        self.frames = array("q")
+        """Time stamp of each frame, in the order they came out."""
+        self.corrupt: set[int] = set()
+        """Time stamps of frames marked as corrupt."""
+
+    def add(self, packet: Packet[VideoStream], frames: list[VideoFrame] | None) -> None:
+        if packet.size > 0:
+            if frames is None or packet.is_corrupt:
+                self.failed.add(len(self.packets))
+            self.hidden += packet.is_discard
+            self.packets.append(_stamp(packet))
+            self.keys.append(packet.is_keyframe)
+        for frame in frames or ():
+            self.frames.append(_stamp(frame))
+            if frame.is_corrupt:
+                self.corrupt.add(self.frames[-1])
+
+
+def _all_frames(record: _Record) -> array[int]:
+    """Give the time stamps of all frames of a damaged file: by its packets, if each is one frame."""
+    stamps = set(record.packets)
+    if record.hidden or NO_STAMP in stamps or len(stamps) < len(record.packets):
+        return record.frames
+    return array("q", sorted(stamps)) if stamps.issuperset(record.frames) else record.frames
 
 
 def _stamps_spoilt(stamps: array[int], keys: bytearray, failed: set[int]) -> set[int]:

@@ -96,7 +96,9 @@ def track_of(shown_at: Sequence[int], container: InputContainer, stream: VideoSt
     return Track(times, _average_fps(times, stated), kind)
 
 
-def promised_frames(container: InputContainer, stream: VideoStream, track: Track) -> int | None:
+def promised_frames(
+    container: InputContainer, stream: VideoStream, track: Track, hidden: int = 0
+) -> int | None:
     """Give the number of frames the file's header speaks of.
 
     Matroska states no number of frames but a duration. If the last frame ends more than a second before it,
@@ -106,7 +108,7 @@ def promised_frames(container: InputContainer, stream: VideoStream, track: Track
         The number; None where the header says nothing.
     """
     if stream.frames:
-        return stream.frames
+        return stream.frames - hidden
     if "matroska" not in container.format.name or container.duration is None or len(container.streams) > 1:
         return None
     missing_seconds = container.duration / av.time_base - track.duration_seconds

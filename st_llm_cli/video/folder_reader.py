@@ -1,0 +1,84 @@
+"""Reading a folder of numbered pictures as a video."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from st_llm_cli.errors import DamagedVideoError, NotAVideoError
+from st_llm_cli.video.choose import Track, choose_frames
+from st_llm_cli.video.clip import Clip
+from st_llm_cli.video.pictures import Pictures
+from st_llm_cli.video.request import Request
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+
+
+def read_folder(request: Request) -> Clip:
+    """Read a folder of pictures, in the order of the numbers in their names.
+
+    Args:
+        request: What is wanted, checked; its path is a folder. Only the pictures chosen are opened.
+
+    Returns:
+        The clip. Pictures of another size than the first one are scaled to it.
+
+    Raises:
+        NotAVideoError: If the folder holds no pictures.
+        DamagedVideoError: If a picture cannot be read.
+        VideoError: If there is nothing in the part asked for.
+    """
+    files = numbered_pictures(request.path)
+    track = Track([place / request.folder_fps for place in range(len(files))], request.folder_fps, "folder")
+    pictures = Pictures(request, choose_frames(track, request))
+    for index in pictures.wanted():
+        pictures.add(index, _open_picture(files[index], pictures))
+    return pictures.clip("folder", track, promised_frames=None, delivered_frames=len(files))
+
+
+def numbered_pictures(folder: Path) -> list[Path]:
+    """List the pictures of a folder so that 9.jpg comes before 10.jpg; other files are passed over.
+
+    Raises:
+        NotAVideoError: If there are none.
+    """
+    files = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    ]
+    if not files:
+        raise NotAVideoError(
+            "is a folder without pictures",
+            where=str(folder),
+            fix="give a video file, or a folder of numbered jpg or png files",
+        )
+    return sorted(files, key=_by_number)
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Give a sort key in which runs of digits count as numbers."""
+    parts = re.findall(r"\d+|\D+", path.stem.lower())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def _open_picture(path: Path, pictures: Pictures) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as stored:
+            picture = ImageOps.exif_transpose(stored).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise DamagedVideoError(
+            f"cannot be read as a picture ({str(error).splitlines()[0]})",
+            where=str(path),
+            fix="extract it again",
+        ) from error
+    if pictures.width and picture.size != (pictures.width, pictures.height):
+        picture = picture.resize((pictures.width, pictures.height), Image.Resampling.BICUBIC)
+    return np.asarray(picture)
