@@ -6,6 +6,8 @@ reads the output of each of the last blocks, mixes frames, and is averaged with 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import InstructBlipVisionConfig, InstructBlipVisionModel
@@ -54,7 +56,7 @@ class BTAdapter(nn.Module):
     ) -> None:
         super().__init__()
         self.temporal = nn.ModuleList(TemporalLayer(config) for _ in range(depth))
-        self.spatial = nn.ModuleList(_spatial_layer(config) for _ in range(depth))
+        self.spatial: Any = nn.ModuleList(_spatial_layer(config) for _ in range(depth))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         self.time_embedding = nn.Embedding(max_frames, config.hidden_size)
         self.drop_path = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
@@ -90,13 +92,17 @@ class BTAdapter(nn.Module):
         return (trunk[-1] + branch) / 2
 
     def _spatial(self, i: int, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend within each frame; the frames' class tokens are averaged before the MLP, not after."""
+        layer, probability = self.spatial[i], self.drop_path[i]
         batch, num_patches, num_frames, dim = patches.shape
         frames = patches.transpose(1, 2).flatten(0, 1)  # [batch*frames, patches, dim]
         frames = torch.cat([cls.repeat_interleave(num_frames, dim=0), frames], dim=1)
+        change, _ = layer.self_attn(layer.layer_norm1(frames))  # [batch*frames, 1+patches, dim]
+        cls_change, change = _split(change.view(batch, num_frames, 1 + num_patches, dim))
         # The released code drops the whole stream here, residual included; only the layer's change may go.
-        frames = frames + self._drop(self.spatial[i](frames) - frames, self.drop_path[i])
-        frames = frames.view(batch, num_frames, 1 + num_patches, dim)
-        return _split(frames)
+        cls, patches = cls + self._drop(cls_change, probability), patches + self._drop(change, probability)
+        cls_change, change = layer.mlp(layer.layer_norm2(cls)), layer.mlp(layer.layer_norm2(patches))
+        return cls + self._drop(cls_change, probability), patches + self._drop(change, probability)
 
     def _drop(self, change: Tensor, probability: float) -> Tensor:
         if not self.training or probability == 0.0:

@@ -1,7 +1,7 @@
 """The released ST-LLM checkpoints → ours: read strictly, a shard at a time, without building the model.
 
-A released folder lacks much of what a checkpoint must say: the variant, the vision and Q-Former settings and the
-Q-Former's vocabulary. Sizes are read off the tensors; the rest comes from `VARIANTS` and from the caller.
+A released folder lacks much of what a checkpoint must say: the variant, the vision and Q-Former settings and
+the Q-Former's vocabulary. Sizes are read off the tensors; the rest comes from `VARIANTS` and from the caller.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def import_released(
     """Convert a released checkpoint folder.
 
     Args:
-        source: Folder with `config.json`, the language model's tokenizer, and weights as sharded or single `.bin`
-            or safetensors files.
+        source: Folder with `config.json`, the language model's tokenizer, and weights as sharded or single
+            `.bin` or safetensors files.
         destination: Folder to write; must not hold a checkpoint yet.
         variant: Name in `VARIANTS`.
         bert_tokenizer: Folder with the Q-Former's vocabulary, for variants that read the question.
@@ -166,7 +166,9 @@ def released_config(
         "hidden_size": queries[-1],
         "num_hidden_layers": layers,
         "num_attention_heads": heads["qformer"],
-        "intermediate_size": shapes[f"{PREFIX}Qformer.bert.encoder.layer.0.intermediate_query.dense.weight"][0],
+        "intermediate_size": shapes[f"{PREFIX}Qformer.bert.encoder.layer.0.intermediate_query.dense.weight"][
+            0
+        ],
         "cross_attention_frequency": crossed[1] - crossed[0] if len(crossed) > 1 else layers,
         "encoder_hidden_size": vision_dim,
     }
@@ -205,7 +207,7 @@ def released_config(
 
 
 def _convert(source: Path, destination: Path, reads_question: bool, dtype: torch.dtype | None) -> torch.dtype:
-    """Write our safetensors files, one per file read, and their index; return the type of the first tensor."""
+    """Write our safetensors files, one per file read, and their index; return the type stored."""
     weight_map: dict[str, str] = {}
     biases: dict[str, Tensor] = {}
     total, stored = 0, dtype
@@ -244,7 +246,7 @@ def _variant(name: str) -> Variant:
 
 
 def _read_configs(source: Path) -> tuple[dict[str, Any], dict[str, int] | None]:
-    """The language model's configuration, and the head counts of a model that is not of the released sizes."""
+    """The language model's configuration, and the head counts of a model not of the released sizes."""
     language = weight_files.read_json(source / "config.json")
     if not (source / "arch.json").exists():
         return language, None

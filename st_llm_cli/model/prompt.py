@@ -1,7 +1,7 @@
 """Question → the text around the video, token for token what the checkpoint was trained on.
 
-A prompt has a text before the video and one after it. Each is tokenized on its own, and the opening token stands
-either at the very front or, in the InstructBLIP variants, between the video and the text.
+A prompt has a text before the video and one after it. Each is tokenized on its own, and the opening token
+stands either at the very front or, in the InstructBLIP variants, between the video and the text.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def chat_prompt(
         question: The question, as the user wrote it.
         system: Whether the released system message is put in front.
         history: Earlier turns, oldest first.
-        released: Do as the released code: InstructBLIP formats forget all turns but the first question, and cut
-            it at `</Video> `.
+        released: Do as the released code: MiniGPT-4's format always has the system message; InstructBLIP's
+            forgets all turns but the first question, and cuts it at `</Video> `.
     """
     style = PROMPT_FORMATS[name]
-    message = style.system if system else ""
+    message = style.system if system or (released and style.video_in_turn) else ""
     if style.video_in_turn:
         turns = [question for question, _ in history] + [question]
         answers = [f"{answer}###Human: " for _, answer in history] + [""]
@@ -127,7 +127,8 @@ def training_prompt(
 def choice_prompt(
     question: str,
     *,
-    system: bool = True,
+    system: str | None = None,
+    system_in_question: bool = True,
     question_end: str = "\nOnly give the best option.",
     answer_start: str | None = "Best option:(",
     video_in_own_turn: bool = False,
@@ -135,17 +136,19 @@ def choice_prompt(
     """Ask a multiple-choice question as the released MVBench script does, the same for every format.
 
     Args:
-        question: The question with its options, `Question: …\\nOptions:\\n(A) …`.
-        system: Whether the system message stands in front of the question.
+        question: The question with its lettered options, a line each.
+        system: System message; the released one if None.
+        system_in_question: Whether it stands in front of the question.
         question_end: What follows the options.
         answer_start: How the answer is made to begin; None leaves it open.
         video_in_own_turn: Give the video a turn of its own, with the system message, before the question.
     """
-    message = CHOICE_SYSTEM if system else ""
+    message = CHOICE_SYSTEM if system is None else system
     opening = "" if answer_start is None else f" {answer_start}"
-    after = f"###Human: {message}{question}{question_end}\n###Assistant:{opening}"
+    asked = f"{message}{question}" if system_in_question else question
+    after = f"###Human: {asked}{question_end}\n###Assistant:{opening}"
     if video_in_own_turn:
-        before = f"{CHOICE_SYSTEM}###Human: <Video>"
+        before = f"{message}###Human: <Video>"
         return Prompt(before, f"</Video>\n{after}", opens_with_bos=True, question=question)
     return Prompt("", after, opens_with_bos=False, question=question)
 
@@ -188,37 +191,11 @@ def clean_reply(text: str) -> str:
     return text.split("###")[0].split("Assistant:")[-1].strip()
 
 
-def released_reply(tokenizer: Any, ids: Sequence[int], *, prompt_format: str) -> str:
-    """Decode as the released code does: special tokens stay in the text, each run between them stands alone.
-
-    Args:
-        tokenizer: The language model's.
-        ids: Generated ids, with or without the opening token older versions of transformers put in front.
-        prompt_format: Key of `PROMPT_FORMATS`; the InstructBLIP variants know no `<s>` and `<unk>`.
-    """
-    ids = list(ids)
-    for opening in (0, 1):
-        if ids[:1] == [opening]:
-            ids = ids[1:]
-    in_turn = PROMPT_FORMATS[prompt_format].video_in_turn
-    kept_whole = {0, 1, 2} if in_turn else {2}
-    text, run = "", list[int]()
-    for token in [*ids, None]:
-        if token is not None and token not in kept_whole:
-            run.append(token)
-            continue
-        piece = tokenizer.decode([one for one in run if one != 1])
-        text += piece.replace("<unk>", " ⁇ ") if not in_turn else piece
-        text += "" if token is None else tokenizer.convert_ids_to_tokens(token)
-        run = []
-    return clean_reply(text)
-
-
 # System messages and separators below are what the released weights were trained and measured with.
 CHOICE_SYSTEM = (
-    "Carefully watch the video and pay attention to the cause and sequence of events, the detail and movement of "
-    "objects, and the action and pose of persons. Based on your observations, select the best option that "
-    "accurately addresses the question.\n"
+    "Carefully watch the video and pay attention to the cause and sequence of events, the detail and "
+    "movement of objects, and the action and pose of persons. Based on your observations, select the best "
+    "option that accurately addresses the question.\n"
 )
 PROMPT_FORMATS = {
     "instructblip": PromptFormat(

@@ -1,7 +1,7 @@
 """Names of tensors in the released code's files → names in ours.
 
-Source: the released checkpoints' key lists; `visual_encoder`, `Qformer`, `llama_proj` … are the LAVIS names that
-InstructBLIP, MiniGPT-4 and BLIP-2 files use too, there without the `model.stllm_model.` in front.
+Source: the released checkpoints' key lists; `visual_encoder`, `Qformer`, `llama_proj` … are the LAVIS names
+that InstructBLIP, MiniGPT-4 and BLIP-2 files use too, there without the `model.stllm_model.` in front.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _RENAMED = {
     r"down_proj\.(weight|bias)": r"global_local.down.\1",
     r"up_proj\.(weight|bias)": r"global_local.up.\1",
     r"mvm_decoder\.(head|norm)\.(weight|bias)": r"masked_video_decoder.\1.\2",
-    r"Qformer\.bert\.embeddings\.(word|position)_embeddings\.weight": r"qformer.model.embeddings.\1_embeddings.weight",
-    r"Qformer\.bert\.(encoder\.layer\.\d+\.(?:cross)?attention)\.self\.(.+)": r"qformer.model.\1.attention.\2",
+    r"Qformer\.bert\.(embeddings\.(?:word|position)_embeddings\.weight)": r"qformer.model.\1",
+    r"Qformer\.bert\.(encoder\.layer\.\d+\.\w*attention)\.self\.(.+)": r"qformer.model.\1.attention.\2",
     r"Qformer\.bert\.(encoder\.layer\.\d+\.(?!.*\.self\.).+)": r"qformer.model.\1",
 }
 IGNORED = {
@@ -64,8 +64,8 @@ def our_name(key: str, *, reads_question: bool) -> str | None:
     """Translate one key.
 
     Args:
-        key: Name in a released or LAVIS file. The two attention biases `q_bias` and `v_bias` become one tensor
-            here; they come back as `….qkv.bias:q` and `….qkv.bias:v`.
+        key: Name in a released or LAVIS file. The two attention biases `q_bias` and `v_bias` become one
+            tensor here; they come back as `….qkv.bias:q` and `….qkv.bias:v`.
         reads_question: Whether the Q-Former reads the question: its first norm has another name then.
 
     Returns:

@@ -212,14 +212,24 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         return self.qformer(list(features), question_ids, question_mask)
 
-    def video_input(self, queries: Clips) -> list[Tensor]:
-        """Q-Former output, each [frames, queries, dim] → what the LM may see, each [tokens, hidden]."""
+    def video_input(self, queries: Clips, kind: str | None = None) -> list[Tensor]:
+        """Choose what the language model may see.
+
+        Args:
+            queries: Q-Former output, each [frames, queries, qformer_dim].
+            kind: `all`, `mean` or `residual`; the configuration's if None. Single pictures stay as they are.
+
+        Returns:
+            Video tokens of each clip, [tokens, hidden].
+        """
+        kind = kind or self.config.video_input
         inputs = []
         for clip in queries:
             tokens = self.projection(clip.to(self.projection.weight.dtype))  # [frames, queries, hidden]
-            if len(tokens) > 1 and self.config.video_input == "mean":
+            if len(tokens) > 1 and kind == "mean":
                 tokens = tokens.mean(dim=0, keepdim=True)  # [1, queries, hidden]
-            elif len(tokens) > 1 and self.global_local is not None:
+            elif len(tokens) > 1 and kind == "residual":
+                assert self.global_local is not None
                 tokens = self.global_local(tokens, self.config.num_local_frames)  # [local, queries, hidden]
             inputs.append(tokens.flatten(0, 1))  # [tokens, hidden]
         return inputs
@@ -231,6 +241,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         queries: Clips | None = None,
         question_ids: Tensor | None = None,
         question_mask: Tensor | None = None,
+        video_input: str | None = None,
     ) -> tuple[list[Tensor], list[int]]:
         """Start from frames, vision features or Q-Former output, whichever is given.
 
@@ -248,7 +259,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if features is not None:
             queries = self.encode_queries(features, question_ids, question_mask)
         assert queries is not None
-        return self.video_input(queries), [len(clip) for clip in queries]
+        return self.video_input(queries, video_input), [len(clip) for clip in queries]
 
     # ---- video tokens + text → hidden states
 
@@ -401,28 +412,29 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def generate(  # type: ignore[override]
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        *,
-        frames: Clips | None = None,
-        features: Clips | None = None,
-        queries: Clips | None = None,
-        question_ids: Tensor | None = None,
-        question_mask: Tensor | None = None,
-        **generation: Any,
+        self, input_ids: Tensor, video: list[Tensor], attention_mask: Tensor | None = None, **generation: Any
     ) -> Tensor:
-        """Let the language model continue each row; `generation` is transformers' own.
+        """Let the language model continue each row.
+
+        Args:
+            input_ids: Text, [batch, length], with `VIDEO_TOKEN_ID` where a clip stands.
+            video: Video tokens of each clip, as `encode_video` gives them.
+            attention_mask: [batch, length], 0 at padding.
+            generation: transformers' own options: `max_new_tokens`, `num_beams`, `temperature` …
 
         Returns:
             The new token ids only, [batch, new].
         """
-        video, _ = self.encode_video(frames, features, queries, question_ids, question_mask)
         joined = self.join(input_ids, video, attention_mask=attention_mask, padding_side="left")
+        return self.continue_from(joined.embeds, joined.attention_mask, **generation)
+
+    @torch.no_grad()
+    def continue_from(self, embeds: Tensor, attention_mask: Tensor, **generation: Any) -> Tensor:
+        """Continue sequences of embeddings, [batch, length, hidden] → new token ids, [batch, new]."""
         generation.setdefault("eos_token_id", self.config.eos_token_id)
         generation.setdefault("pad_token_id", self.config.pad_token_id)
         new_ids: Tensor = self.language_model.generate(
-            inputs_embeds=joined.embeds, attention_mask=joined.attention_mask, **generation
+            inputs_embeds=embeds, attention_mask=attention_mask, **generation
         )
         return new_ids
 

@@ -79,7 +79,9 @@ def _released_language_tokenizer(source: Path, *, pad: bool) -> PreTrainedTokeni
     backend.pre_tokenizer = None
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
     special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    tokens = {name: AddedToken(text, normalized=False, special=True) for name, text in special.items()}
+    tokens: dict[str, Any] = {
+        name: AddedToken(text, normalized=False, special=True) for name, text in special.items()
+    }
     if pad:
         # `</s>` also swallows the blanks around it here: it was made a special token as a plain string.
         tokens["eos_token"] = AddedToken("</s>", lstrip=True, rstrip=True, normalized=False, special=True)
@@ -93,4 +95,6 @@ def _load(kind: Any, folder: Path) -> Any:
         return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"no usable tokenizer: {reason}", where=str(folder), fix="check the folder") from error
+        raise CheckpointError(
+            f"no usable tokenizer: {reason}", where=str(folder), fix="check the folder"
+        ) from error

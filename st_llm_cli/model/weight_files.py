@@ -97,7 +97,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     # LAVIS and MiniGPT-4 files keep the tensors one level down.
     state = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError("holds something else than named tensors", where=str(path), fix="check the file")
+        raise CheckpointError(
+            "holds something else than named tensors", where=str(path), fix="check the file"
+        )
     return state
 
 
