@@ -86,7 +86,7 @@ def _frames_after_key(
     container: InputContainer, stream: VideoStream, timeline: Timeline, key: int, stamps: Sequence[int]
 ) -> Iterator[VideoFrame]:
     """Decode from a key frame on and give the frames with these time stamps, ascending."""
-    container.seek(timeline.key_decoded_at[key], stream=stream, backward=True)
+    container.seek(timeline.key_shown_at[key], stream=stream, backward=True)
     wanted = iter(stamps)
     target = next(wanted)
     is_first = True

@@ -30,8 +30,6 @@ class Timeline:
     """Time stamp of each frame, ascending, in units of the stream's time base."""
     key_shown_at: array[int]
     """Time stamps of the key frames, ascending."""
-    key_decoded_at: array[int]
-    """Decoding time stamp of each of these key frames, by which containers seek."""
     doubt: str | None
     """Why these numbers cannot be trusted to find a frame; None where they can."""
 
@@ -51,9 +49,9 @@ def scan_packets(container: InputContainer, stream: VideoStream) -> Timeline:
         The frames it holds. `doubt` says if the file must be decoded from its start to be sure of them.
     """
     # 8 bytes a frame: the timeline of a 10-hour video is 8 MB.
-    shown_at, keys, doubt = array("q"), list[tuple[int, int]](), None
+    shown_at, keys, doubt = array("q"), array("q"), None
     if not SEEKABLE_FORMATS & set(container.format.name.split(",")):
-        return Timeline(shown_at, array("q"), array("q"), f"{container.format.name} has no index")
+        return Timeline(shown_at, keys, f"{container.format.name} has no index")
     try:
         for packet in container.demux(stream):
             if packet.size == 0:
@@ -62,16 +60,15 @@ def scan_packets(container: InputContainer, stream: VideoStream) -> Timeline:
                 doubt = doubt or "an edit list hides frames, or packets are damaged"
                 continue
             if packet.is_keyframe:
-                keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+                keys.append(packet.pts)
             elif not keys:
                 doubt = doubt or "it does not begin with a key frame"
             shown_at.append(packet.pts)
     except av.error.FFmpegError as error:
         doubt = doubt or f"its packets cannot be read to the end ({error.strerror})"
     ordered = array("q", sorted(shown_at))
-    keys.sort()
     doubt = doubt or _doubt(ordered, stream.frames)
-    return Timeline(ordered, array("q", [k[0] for k in keys]), array("q", [k[1] for k in keys]), doubt)
+    return Timeline(ordered, array("q", sorted(keys)), doubt)
 
 
 def track_of(shown_at: Sequence[int], container: InputContainer, stream: VideoStream) -> Track:
