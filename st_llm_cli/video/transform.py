@@ -128,9 +128,7 @@ def normalize(frames: NDArray[np.uint8], mean: Sequence[float], std: Sequence[fl
     """
     import torch
 
-    pictures = torch.from_numpy(np.ascontiguousarray(frames)).permute(
-        0, 3, 1, 2
-    )  # [frames, 3, height, width]
+    pictures = torch.tensor(frames).permute(0, 3, 1, 2)  # [frames, 3, height, width]
     scaled = pictures.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
     shift = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
     spread = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
