@@ -1,0 +1,275 @@
+"""`stllm describe`: from videos to sentences."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from st_llm_cli.cli.options import DebugOption, DeviceOption, DtypeOption, JsonOption, ModelOption, SeedOption
+from st_llm_cli.cli.screen import note, progress_of, show_error
+from st_llm_cli.cli.times import seconds_of
+from st_llm_cli.errors import UsageError, VideoError
+
+if TYPE_CHECKING:
+    from st_llm_cli.stages.describe import Answerer, Description, VideoDone, Wish
+
+FORMAT_NAMES = ("text", "jsonl", "csv", "srt", "vtt")
+DEFAULT_PROMPT = "Describe the video."
+
+
+LOOK = "What to look at"
+OUTPUT = "Output"
+ANSWER = "How to answer"
+
+
+def describe(
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VIDEO", help="Files, folders (searched below), patterns, or lists (.txt, .jsonl, .csv)."
+        ),
+    ],
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", metavar="TEXT", help="What to ask about each video.")
+    ] = DEFAULT_PROMPT,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="From here on: 12.5, 1:30, 1:02:03.", rich_help_panel=LOOK),
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Up to here.", rich_help_panel=LOOK)] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Frames per clip; default: the model's own.", rich_help_panel=LOOK),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(metavar="F", help="Frames per second instead.", rich_help_panel=LOOK)
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Describe each stretch of, say, 10s.", rich_help_panel=LOOK),
+    ] = None,
+    reader: Annotated[
+        str, typer.Option(metavar="NAME", help="pyav, torchcodec or decord.", rich_help_panel=LOOK)
+    ] = "pyav",
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", metavar="F", help="text, jsonl, csv, srt or vtt.", rich_help_panel=OUTPUT),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write here; run again to go on.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Begin FILE anew.", rich_help_panel=OUTPUT)
+    ] = False,
+    model: ModelOption = "tiny",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    seed: SeedOption = 0,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Longest answer, tokens.", rich_help_panel=ANSWER)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", min=0, help="Above 0: draw words.", rich_help_panel=ANSWER)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(metavar="P", min=0, max=1, help="Draw from this share.", rich_help_panel=ANSWER),
+    ] = None,
+    num_beams: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Search with beams.", rich_help_panel=ANSWER)
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(metavar="X", help="Above 1: repeat less.", rich_help_panel=ANSWER)
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Describe videos in words, or ask each of them a question.
+
+    One video: the answer appears as it is written. Many: one line or block each; a video that cannot
+    be read is named at the end (exit code 1) and does not stop the rest. With --output, an
+    interrupted run goes on where it stopped when the same command is given again.
+
+    Examples:
+    - `stllm describe clip.mp4`
+    - `stllm describe clip.mp4 --prompt "What moves first?" --end 12`
+    - `stllm describe talk.mp4 --every 10s --output talk.srt`
+    - `stllm describe clips/ list.txt --output descriptions.jsonl`
+    """
+    from st_llm_cli.stages.describe import Wish, check
+    from st_llm_cli.stages.find_videos import find_videos
+
+    wish = Wish(
+        prompt=prompt,
+        start=None if start is None else seconds_of(start, "--start"),
+        end=None if end is None else seconds_of(end, "--end"),
+        num_frames=frames,
+        fps=fps,
+        every=None if every is None else seconds_of(every, "--every"),
+        reader=reader,
+        generation=_generation(max_new_tokens, temperature, top_p, num_beams, repetition_penalty),
+        seed=seed,
+    )
+    check(wish)
+    name = _format_name(format_name, as_json, output)
+    found = find_videos(videos)
+    _check_format(name, found)
+
+    def load() -> Answerer:
+        from st_llm_cli.stages.video_model import load_model
+
+        return load_model(model, device=device, dtype=dtype)
+
+    if output is not None:
+        settings = {"model": model, "dtype": dtype, "format": name, **asdict(wish)}
+        failed = describe_into_file(load, found, wish, output, name, settings, overwrite=overwrite)
+    elif name == "text" and len(found) == 1 and wish.every is None and not wish.generation.get("num_beams"):
+        failed = stream_one(load(), found[0], wish)
+    else:
+        failed = describe_to_screen(load(), found, wish, name)
+    if failed:
+        raise typer.Exit(1)
+
+
+def stream_one(model: Answerer, video: Path, wish: Wish) -> int:
+    """Write the answer about one video as it comes into being; the number of failures is 0."""
+    from st_llm_cli.stages.describe import look, parts_of, stream
+
+    (part,) = parts_of(video, wish)
+    clip = look(model, part, wish)
+    _warn(clip.source.fallback_reason, model.caveat(clip))
+    for piece in stream(model, clip, wish):
+        typer.echo(piece, nl=False)
+        sys.stdout.flush()
+    typer.echo()
+    return 0
+
+
+def describe_to_screen(model: Answerer, videos: list[Path], wish: Wish, format_name: str) -> int:
+    """Write descriptions to standard output; the number of videos that failed."""
+    from st_llm_cli.stages.describe import describe_all
+    from st_llm_cli.stages.description_file import FORMATS
+
+    form = FORMATS[format_name]
+    typer.echo(form.head, nl=False)
+    written: list[Description] = []
+
+    def keep(description: Description) -> None:
+        written.append(description)
+        typer.echo(form.row(description, len(written)), nl=False)
+        sys.stdout.flush()
+
+    return _watch(describe_all(model, videos, wish, keep=keep), videos)
+
+
+def describe_into_file(
+    load: Callable[[], Answerer],
+    videos: list[Path],
+    wish: Wish,
+    output: Path,
+    format_name: str,
+    settings: dict[str, Any],
+    *,
+    overwrite: bool,
+) -> int:
+    """Write descriptions to a file, or go on with it; the number of videos that failed."""
+    from st_llm_cli.stages.describe import describe_all
+    from st_llm_cli.stages.description_file import FORMATS, DescriptionFile, remove_output
+
+    if overwrite:
+        remove_output(output)
+    with DescriptionFile(output, FORMATS[format_name], settings) as file:
+        if file.count:
+            note(f"{output}: goes on after {file.count} descriptions that are there")
+        # The model comes last: what is wrong with the output is said before the long wait.
+        outcomes = describe_all(load(), videos, wish, is_done=file.has, keep=file.add)
+        try:
+            failed = _watch(outcomes, videos)
+        except KeyboardInterrupt:
+            note(f"interrupted; {file.count} descriptions are in {output}, the same command goes on")
+            raise
+        note(f"{output}: {file.count} descriptions")
+    return failed
+
+
+def _watch(outcomes: Iterator[VideoDone], videos: list[Path]) -> int:
+    """Show how far the work is, then what went wrong; the number of videos that failed."""
+    errors: list[VideoError] = []
+    failed = 0
+    caveat = None
+    with progress_of(len(videos), "describing") as progress:
+        for outcome in outcomes:
+            progress.step(str(outcome.video))
+            errors += outcome.errors
+            failed += bool(outcome.errors)
+            caveat = caveat or next((said.caveat for said in outcome.descriptions if said.caveat), None)
+    _warn(caveat)
+    if len(videos) == 1 and errors:
+        show_error(errors[0])
+    elif errors:
+        note(f"{failed} of {len(videos)} videos could not be described:")
+        for error in errors:
+            show_error(error)
+    return failed
+
+
+def _warn(*texts: str | None) -> None:
+    for text in texts:
+        if text:
+            note(text)
+
+
+def _generation(
+    max_new_tokens: int | None,
+    temperature: float | None,
+    top_p: float | None,
+    num_beams: int | None,
+    repetition_penalty: float | None,
+) -> dict[str, Any]:
+    """Generation options in transformers' words; what was not given stays the model's own."""
+    given: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature or None,
+        "top_p": top_p,
+        "num_beams": num_beams,
+        "repetition_penalty": repetition_penalty,
+    }
+    if repetition_penalty is not None and repetition_penalty <= 0:
+        raise UsageError("is not above 0", where="--repetition-penalty", fix="1 repeats freely, 1.2 less")
+    if top_p is not None and not temperature:
+        what = "needs --temperature above 0; without it no words are drawn"
+        raise UsageError(what, where="--top-p", fix="add --temperature 0.7")
+    options = {key: value for key, value in given.items() if value is not None}
+    return {**options, "do_sample": True} if temperature else options
+
+
+def _format_name(given: str | None, as_json: bool, output: Path | None) -> str:
+    """Form of the output: as asked, else by the output's ending, else text."""
+    if as_json:
+        if given not in (None, "jsonl"):
+            raise UsageError(f"--json contradicts --format {given}", where="--json", fix="give one of them")
+        return "jsonl"
+    by_ending = output.suffix.lower().lstrip(".") if output is not None else ""
+    name = given or (by_ending if by_ending in FORMAT_NAMES else "text")
+    if name not in FORMAT_NAMES:
+        near = difflib.get_close_matches(name, FORMAT_NAMES, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(FORMAT_NAMES)}"
+        raise UsageError(f"unknown format '{name}'", where="--format", fix=hint)
+    return name
+
+
+def _check_format(name: str, videos: list[Path]) -> None:
+    from st_llm_cli.stages.description_file import FORMATS
+
+    if FORMATS[name].one_video and len(videos) > 1:
+        what = f"{name} holds the subtitles of one video, {len(videos)} were given"
+        raise UsageError(what, where="--format", fix="describe one video at a time, or use --format jsonl")

@@ -1,0 +1,118 @@
+"""What a person sees beside the results, all of it on standard error: errors, notes, progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from st_llm_cli.errors import StllmError
+
+
+def show_error(error: StllmError) -> None:
+    """Say what was found, where, and what to do: in three lines on a terminal, else in one."""
+    if not sys.stderr.isatty():
+        print(f"stllm: error: {error}", file=sys.stderr)  # noqa: T201
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text("error", style="bold red"), Text(error.what))
+    if error.where:
+        table.add_row(Text("where", style="dim"), Text(error.where))
+    if error.fix:
+        table.add_row(Text("fix", style="bold green"), Text(error.fix))
+    Console(stderr=True).print(table)
+
+
+def note(text: str) -> None:
+    """Say something that is no result."""
+    print(f"stllm: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Progress(Protocol):
+    """Shows how far the work is."""
+
+    def step(self, name: str) -> None:
+        """One more item is through."""
+
+
+@contextmanager
+def progress_of(total: int, what: str) -> Iterator[Progress]:
+    """Show progress, rate and time left: a bar on a terminal, else a line now and then.
+
+    Args:
+        total: Items to come.
+        what: What is being done, and to what: `describing`.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield _Lines(total, what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
+        yield _Bar(bar, total, what)
+
+
+class _Bar:
+    def __init__(self, bar: object, total: int, what: str) -> None:
+        from rich.progress import Progress as RichProgress
+
+        assert isinstance(bar, RichProgress)
+        self.bar = bar
+        self.task = bar.add_task(what, total=total, rate="")
+        self.began = time.monotonic()
+        self.count = 0
+
+    def step(self, name: str) -> None:
+        self.count += 1
+        self.bar.update(self.task, advance=1, rate=_rate(self.count, time.monotonic() - self.began))
+
+
+class _Lines:
+    """A line at most every ten seconds, and at the end: for logs."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what = total, what
+        self.began = self.last = time.monotonic()
+        self.count = 0
+
+    def step(self, name: str) -> None:
+        self.count += 1
+        now = time.monotonic()
+        if now - self.last < 10 and self.count < self.total:
+            return
+        self.last = now
+        seconds = now - self.began
+        left = seconds / self.count * (self.total - self.count)
+        rest = f", {_duration(left)} left" if self.count < self.total else f" in {_duration(seconds)}"
+        note(f"{self.what}: {self.count}/{self.total}, {_rate(self.count, seconds)}{rest}")
+
+
+def _rate(count: int, seconds: float) -> str:
+    per_second = count / max(seconds, 1e-3)
+    return f"{per_second:.1f}/s" if per_second >= 1 else f"{per_second * 60:.1f}/min"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,206 @@
+"""Describe videos: find the parts to look at, ask the model about each, one failure at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from st_llm_cli.errors import UsageError, VideoError
+from st_llm_cli.video.clip import Clip
+from st_llm_cli.video.reader import read_clip
+
+SHORTEST_PART_SECONDS = 0.1
+"""What is left after the last whole part is joined to it when shorter than this."""
+
+
+class Answerer(Protocol):
+    """What this stage needs of a model; `VideoModel` is one."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames it looks at unless told otherwise."""
+
+    @property
+    def transform(self) -> Any:
+        """What it needs done to each picture."""
+
+    def answer(self, clip: Clip, question: str, **generation: Any) -> str:
+        """Answer a question about a clip."""
+
+    def stream(self, clip: Clip, question: str, **generation: Any) -> Iterator[str]:
+        """Answer piece by piece."""
+
+    def caveat(self, clip: Clip) -> str | None:
+        """Why its answers about this clip are not to be trusted; None if nothing speaks against them."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked about each video."""
+
+    prompt: str
+    start: float | None = None
+    """Begin of the part to look at, seconds."""
+    end: float | None = None
+    """End of the part to look at, seconds."""
+    num_frames: int | None = None
+    """Frames per part; the model's own number if neither this nor `fps` is given."""
+    fps: float | None = None
+    """Frames per second instead."""
+    every: float | None = None
+    """Length of the parts a video is cut into, seconds; None takes it whole."""
+    reader: str = "pyav"
+    """Name of the video reader."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """Generation options that differ from the model's."""
+    seed: int = 0
+    """Seed of each description, where words are drawn."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a video."""
+
+    video: Path
+    start_seconds: float
+    end_seconds: float | None
+    """None: to the end of the video."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the model said about one part of a video."""
+
+    video: Path
+    start_seconds: float
+    end_seconds: float
+    text: str
+    num_frames: int
+    """Frames it looked at."""
+    caveat: str | None = None
+    """Why the text is not to be trusted."""
+
+
+def check(wish: Wish) -> None:
+    """Refuse what no video can fulfil, before anything is loaded.
+
+    Raises:
+        UsageError: Saying which wish it is.
+    """
+    if wish.start is not None and wish.start < 0:
+        raise UsageError(f"{wish.start:g} s lies before the video", where="--start", fix="count from 0")
+    if wish.end is not None and wish.end <= (wish.start or 0.0):
+        what = f"the end, {wish.end:g} s, is not after the start, {wish.start or 0.0:g} s"
+        raise UsageError(what, where="--end", fix="raise --end or lower --start")
+    if wish.num_frames is not None and wish.fps is not None:
+        raise UsageError("--frames and --fps contradict each other", where="--fps", fix="give one of them")
+    for name, number in (("--frames", wish.num_frames), ("--fps", wish.fps), ("--every", wish.every)):
+        if number is not None and not (number > 0 and math.isfinite(number)):
+            raise UsageError(f"{number:g} is not above 0", where=name, fix="give a positive number")
+
+
+def parts_of(video: Path, wish: Wish) -> list[Part]:
+    """Parts of a video to describe one by one.
+
+    Raises:
+        VideoError: If the video must be cut and cannot be read, or ends before the start.
+    """
+    start = wish.start or 0.0
+    if wish.every is None:
+        return [Part(video, start, wish.end)]
+    duration = read_clip(video, num_frames=1, reader=wish.reader).source.duration_seconds
+    end = duration if wish.end is None else min(wish.end, duration)
+    if start >= end:
+        what = f"ends after {duration:.1f} s, the part to look at was to start at {start:.1f} s"
+        raise VideoError(what, where=str(video), fix="lower --start")
+    count = max(1, math.ceil((end - start - SHORTEST_PART_SECONDS) / wish.every))
+    edges = [*(start + wish.every * index for index in range(count)), end]
+    return [Part(video, edges[index], edges[index + 1]) for index in range(count)]
+
+
+def look(model: Answerer, part: Part, wish: Wish) -> Clip:
+    """Read the frames of a part as the model wants them."""
+    return read_clip(
+        part.video,
+        num_frames=wish.num_frames if wish.num_frames or wish.fps else model.num_frames,
+        fps=wish.fps,
+        start=part.start_seconds or None,
+        end=part.end_seconds,
+        transform=model.transform,
+        reader=wish.reader,
+    )
+
+
+def stream(model: Answerer, clip: Clip, wish: Wish) -> Iterator[str]:
+    """Answer about a clip piece by piece."""
+    seed(wish)
+    return model.stream(clip, wish.prompt, **wish.generation)
+
+
+def seed(wish: Wish) -> None:
+    """Seed the words that are drawn; anew for each part, so that a continued run says the same."""
+    if wish.generation.get("do_sample"):
+        import torch
+
+        torch.manual_seed(wish.seed)
+
+
+def describe(model: Answerer, part: Part, wish: Wish) -> Description:
+    """Describe one part of a video."""
+    clip = look(model, part, wish)
+    seed(wish)
+    text = model.answer(clip, wish.prompt, **wish.generation)
+    duration = clip.source.duration_seconds
+    end = duration if part.end_seconds is None else min(part.end_seconds, duration)
+    caveat = model.caveat(clip)
+    return Description(part.video, part.start_seconds, end, text.strip(), len(clip.indices), caveat)
+
+
+@dataclass(frozen=True)
+class VideoDone:
+    """One video is through."""
+
+    video: Path
+    descriptions: list[Description]
+    """What was said about its parts."""
+    errors: list[VideoError]
+    """What went wrong, part by part."""
+
+
+def describe_all(
+    model: Answerer,
+    videos: Sequence[Path],
+    wish: Wish,
+    is_done: Callable[[Part], bool] = lambda part: False,
+    keep: Callable[[Description], None] = lambda description: None,
+) -> Iterator[VideoDone]:
+    """Describe many videos; one that cannot be read does not stop the rest.
+
+    Args:
+        model: Who describes.
+        videos: What.
+        wish: How.
+        is_done: Whether a part needs no describing any more.
+        keep: Called with each description as soon as it is there.
+    """
+    for video in videos:
+        done = VideoDone(video, [], [])
+        try:
+            parts = parts_of(video, wish)
+        except VideoError as error:
+            done.errors.append(error)
+            parts = []
+        for part in parts:
+            if is_done(part):
+                continue
+            try:
+                description = describe(model, part, wish)
+            except VideoError as error:
+                done.errors.append(error)
+                continue
+            keep(description)
+            done.descriptions.append(description)
+        yield done

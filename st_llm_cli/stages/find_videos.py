@@ -1,0 +1,164 @@
+"""From what a user names (files, folders, patterns, lists) to the videos meant."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import glob
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from st_llm_cli.errors import DataError, VideoNotFoundError
+
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".3gp",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    }
+)
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+MANIFEST_SUFFIXES = frozenset({".txt", ".jsonl", ".csv"})
+VIDEO_KEYS = ("video", "path", "file")
+"""Keys of a manifest that name the video, the first that is there."""
+
+
+def find_videos(sources: Sequence[str | Path]) -> list[Path]:
+    """Resolve what the user named into videos, in that order, each once.
+
+    Args:
+        sources: Each a video file; a folder of numbered pictures, which is one video; any other
+            folder, searched through all levels; a pattern such as `clips/*.mp4` or `clips/**/*.mkv`;
+            or a manifest: `.txt` (one path a line), `.jsonl` or `.csv` (with a `video` key or column).
+            Paths in a manifest are relative to it.
+
+    Raises:
+        VideoNotFoundError: If something named does not exist, or names no video at all.
+        DataError: If a manifest cannot be read.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        found.update(dict.fromkeys(_resolve(str(source))))
+    return list(found)
+
+
+def _resolve(source: str) -> list[Path]:
+    path = Path(source)
+    if path.is_dir():
+        return _in_folder(path)
+    if path.suffix.lower() in MANIFEST_SUFFIXES and path.exists():
+        return list(_in_manifest(path))
+    if path.exists():
+        return [path]
+    if glob.has_magic(source):
+        matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]
+        videos = [
+            match for match in matches if match.suffix.lower() in VIDEO_SUFFIXES or _is_one_video(match)
+        ]
+        if not videos:
+            what = "no video matches this pattern"
+            raise VideoNotFoundError(
+                what, where=source, fix="quote it as 'clips/**/*.mp4' to search below clips"
+            )
+        return videos
+    raise VideoNotFoundError("no such file or folder", where=source, fix=_near(path))
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    if _is_one_video(folder):
+        return [folder]
+    videos = [path for path in sorted(folder.rglob("*")) if _is_video(path)]
+    if not videos:
+        what = "no video in this folder or below"
+        known = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise VideoNotFoundError(what, where=str(folder), fix=f"videos are known by their endings: {known}")
+    return videos
+
+
+def _is_video(path: Path) -> bool:
+    return (path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()) or _is_one_video(path)
+
+
+def _is_one_video(path: Path) -> bool:
+    """Whether a folder is a clip taken apart: numbered pictures and no video."""
+    if not path.is_dir():
+        return False
+    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    if any(file.suffix.lower() in VIDEO_SUFFIXES for file in files):
+        return False
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    return sum(picture.stem[-1:].isdigit() for picture in pictures) > 1
+
+
+def _in_manifest(manifest: Path) -> Iterator[Path]:
+    try:
+        text = manifest.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError("cannot be read as a list of videos", where=str(manifest), fix=str(error)) from error
+    names = list(READERS[manifest.suffix.lower()](manifest, text))
+    if not names:
+        raise DataError("lists no videos", where=str(manifest), fix="name one video a line")
+    for name in names:
+        # A video that is missing is that item's failure, not the end of the whole list.
+        yield Path(name) if Path(name).is_absolute() else manifest.parent / name
+
+
+def _lines(manifest: Path, text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield line.strip()
+
+
+def _json_lines(manifest: Path, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{manifest}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            fix = 'write {"video": "clip.mp4"} on each line'
+            raise DataError(f"is not JSON: {error.msg}", where=where, fix=fix) from error
+        yield _video_of(row if isinstance(row, dict) else {}, where)
+
+
+def _table(manifest: Path, text: str) -> Iterator[str]:
+    for number, row in enumerate(csv.DictReader(text.splitlines()), start=2):
+        yield _video_of(row, f"{manifest}, line {number}")
+
+
+def _video_of(row: dict[str, Any], where: str) -> str:
+    for key in VIDEO_KEYS:
+        if isinstance(row.get(key), str) and row[key].strip():
+            return str(row[key]).strip()
+    raise DataError("names no video", where=where, fix=f"give it a '{VIDEO_KEYS[0]}'")
+
+
+def _near(path: Path) -> str:
+    parent = path.parent
+    if not parent.is_dir():
+        return f"there is no folder '{parent}' either"
+    names = [other.name for other in parent.iterdir() if other.suffix.lower() in VIDEO_SUFFIXES]
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f"did you mean '{parent / near[0]}'?" if near else f"{len(names)} videos are in '{parent}'"
+
+
+READERS = {".txt": _lines, ".jsonl": _json_lines, ".csv": _table}
