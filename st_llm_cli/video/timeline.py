@@ -19,6 +19,8 @@ from st_llm_cli.video.choose import Track
 # Measured on 57 files: in these, seeking to a key frame lands where the index says. In MPEG-TS and MPEG-PS it
 # does not.
 DEFAULT_FPS = 25
+# A few frames dropped or cut off do not make another rate.
+RATE_TOLERANCE = 0.05
 SEEKABLE_FORMATS = frozenset({"mov", "matroska", "webm", "avi", "gif"})
 
 
@@ -122,7 +124,7 @@ def _average_fps(times_seconds: Sequence[float], stated: Fraction | None) -> flo
     if len(times_seconds) < 2:
         return float(stated or DEFAULT_FPS)
     measured = (len(times_seconds) - 1) / times_seconds[-1]
-    return float(stated) if stated and abs(measured - stated) <= 0.01 * stated else measured
+    return float(stated) if stated and abs(measured - stated) <= RATE_TOLERANCE * stated else measured
 
 
 def _doubt(shown_at: array[int], header_frames: int) -> str | None:
