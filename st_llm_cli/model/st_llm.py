@@ -314,6 +314,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         queries: Clips | None = None,
         question_ids: Tensor | None = None,
         question_mask: Tensor | None = None,
+        clip_of_row: Tensor | None = None,
         mask_ratio: float | None = None,
         drop_mask: Tensor | None = None,
         generator: torch.Generator | None = None,
@@ -331,6 +332,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             queries: Q-Former output instead, each [frames, queries, qformer_dim].
             question_ids: Question of each clip for the Q-Former, [clips, length].
             question_mask: [clips, length], 0 at padding.
+            clip_of_row: Which clip each row asks about, [batch], when several rows share a clip and its pass
+                through the vision encoder; questions and drop masks are then one per row.
             mask_ratio: Share of each video's tokens to drop; None or single pictures drop nothing.
             drop_mask: Which tokens to drop instead, [clips, tokens], True where dropped.
             generator: Source of randomness of the drop masks; the global one if None.
@@ -342,6 +345,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         if self.config.compat == "released" and self.bt_adapter is not None and labels is not None:
             frames = _released_three_frame_clips(frames)
+        if clip_of_row is not None:
+            frames, features, queries = self._share_clips(clip_of_row.tolist(), frames, features, queries)
         video, num_frames = self.encode_video(frames, features, queries, question_ids, question_mask)
         dropped = self._choose_dropped(video, num_frames, mask_ratio, drop_mask, generator)
         joined = self.join(input_ids, video, attention_mask=attention_mask, labels=labels, dropped=dropped)
@@ -362,6 +367,18 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             masked_video_loss=None if video_loss is None else video_loss.detach(),
             video_tokens=joined.is_video.sum(),
         )
+
+    def _share_clips(
+        self, clips: list[int], frames: Clips | None, features: Clips | None, queries: Clips | None
+    ) -> tuple[None, Clips | None, Clips | None]:
+        """Encode each clip as far as the question has no say, then hand it to each of its rows."""
+        if frames is not None:
+            features = self.encode_vision(frames)
+        if features is not None and not self.config.reads_question:
+            features, queries = None, self.encode_queries(features)
+        features = None if features is None else [features[clip] for clip in clips]
+        queries = None if queries is None else [queries[clip] for clip in clips]
+        return None, features, queries
 
     def _choose_dropped(
         self,

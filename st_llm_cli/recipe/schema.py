@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Part = Literal["vision", "qformer", "projection", "language"]
 NotNegative = Annotated[int, Field(ge=0)]
 
 
@@ -112,6 +113,8 @@ class MaskedVideo(Block):
     """Whether a linear decoder stands between the masked pass and the loss."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of this loss beside the language loss."""
+    every: Positive = 1
+    """Steps from one use to the next; 1 for every step."""
 
 
 class Model(Block):
@@ -143,6 +146,16 @@ class Shapes(Block):
 
     kind: Literal["images", "videos"] = "videos"
     """`images`: single frames; `videos`: clips of `video.num_frames` frames."""
+    questions_per_clip: Positive = 4
+    """Questions about each clip, caption included: each a sequence of its own, sharing the clip's tokens."""
+    captions: Share = 0.5
+    """Share of clips of which one question asks for a description."""
+    exact_places: Share = 0.0
+    """Share of images of which one question asks for the place on a fine grid."""
+    choices: Share = 0.0
+    """Share of questions asked by the released multiple-choice prompt."""
+    talks: Share = 0.0
+    """Share of questions that follow an earlier question and its answer."""
 
 
 class Data(Block):
@@ -150,6 +163,8 @@ class Data(Block):
 
     shapes: Shapes
     """The world of moving shapes."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """How often a batch is drawn from this source, relative to the others; a batch has one source."""
 
 
 class Train(Block):
@@ -165,15 +180,21 @@ class Train(Block):
     """Samples per optimiser step."""
     lr: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate."""
+    part_lr: dict[Part, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Peak learning rate of single parts, where it is not `lr`."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon`: orthogonal updates for matrices, AdamW for all else; learns a new model in far fewer steps."""
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.999)
+    """AdamW's decay rates of the mean gradient and its square."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW's weight decay."""
+    """Decoupled weight decay of matrices."""
+    max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Longer gradients are shortened to this."""
     warmup_steps: NotNegative = 0
     """Steps of linear warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Course of the learning rate after the warm-up."""
-    freeze: Annotated[
-        tuple[Literal["vision", "qformer", "projection", "language"], ...], Field(strict=False)
-    ] = ()
+    freeze: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     """Parts that are not trained."""
     mask: bool = True
     """Whether this stage uses the model's masking and masked video modelling; false for images."""
@@ -181,6 +202,12 @@ class Train(Block):
     """Seed of weights, data and masks."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: automatic mixed precision; weights stay in float32."""
+    threads: Positive | None = None
+    """CPU threads; PyTorch's choice if absent. The same run on another number of them differs in the last bits."""
+    log_every: Positive = 10
+    """Steps between two lines of metrics."""
+    save_every: NotNegative = 0
+    """Steps between two checkpoints on the way; 0 for none but the last."""
 
 
 class Stage(Block):
