@@ -1,0 +1,187 @@
+"""Load a checkpoint of ours strictly: every tensor in its place, or an error that lists what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from st_llm_cli.errors import CheckpointError, UsageError
+from st_llm_cli.model import weight_files
+from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.locate import CONFIG, locate
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+from st_llm_cli.model.tokenizers import Tokenizers, load_tokenizers
+
+RELEASED_TYPES = ("st_llm_hf",)
+"""`model_type` of the released ST-LLM checkpoints."""
+
+
+class Checkpoint(NamedTuple):
+    """A loaded checkpoint."""
+
+    model: StllmForConditionalGeneration
+    """In evaluation mode, on its device."""
+    tokenizers: Tokenizers
+    folder: Path
+
+
+def load_checkpoint(name: str, *, device: str = "auto", dtype: str = "auto") -> Checkpoint:
+    """Load a model to be talked to.
+
+    Args:
+        name: `tiny` (bundled), a checkpoint folder, a run folder, or a Hub id `owner/name[:subfolder]`.
+        device: `auto` (cuda, else mps, else cpu), or `cpu`, `cuda`, `cuda:1`, `mps`.
+        dtype: `auto` (as stored, except that a CPU computes float16 in float32), `float32`, `bfloat16` or
+            `float16`.
+
+    Raises:
+        CheckpointError: If there is no such model, or its files are missing, damaged or do not fit.
+        UsageError: If the device or type is unknown or not there.
+    """
+    place, wanted = choose_device(device), _named_dtype(dtype)
+    folder = locate(name)
+    config = read_config(folder)
+    stored = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    if wanted is None:
+        wanted = torch.float32 if place.type == "cpu" and stored == torch.float16 else stored
+    check_weights(folder, config)
+    tokenizers = load_tokenizers(folder, config)
+    with _silent_transformers():
+        loaded: Any = StllmForConditionalGeneration.from_pretrained(
+            folder, config=config, dtype=wanted, local_files_only=True, output_loading_info=True
+        )
+    model, info = loaded
+    _refuse(folder, [f"{kind} {key}" for kind, keys in info.items() for key in keys])
+    return Checkpoint(model.eval().to(place), tokenizers, folder)
+
+
+def read_config(folder: Path) -> StllmConfig:
+    """Read the configuration of one of our checkpoints.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or of another kind of model.
+    """
+    where = str(folder / CONFIG)
+    content = weight_files.read_json(folder / CONFIG)
+    kind = content.get("model_type")
+    if kind in RELEASED_TYPES:
+        what = "a checkpoint of the released code, which has another format"
+        fix = f"run `stllm models import {folder} DEST --variant NAME` once, then use DEST"
+        raise CheckpointError(what, where=str(folder), fix=fix)
+    if kind != StllmConfig.model_type:
+        what = f"a checkpoint of model type {kind!r}, not an ST-LLM"
+        fix = "to start training from it, see `stllm models import --help`"
+        raise CheckpointError(what, where=where, fix=fix)
+    try:
+        return StllmConfig.from_dict(content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        what = f"a configuration that cannot work: {_first_line(error)}"
+        raise CheckpointError(what, where=where, fix="correct it, or download it again") from error
+
+
+def check_weights(folder: Path, config: StllmConfig) -> None:
+    """Hold names and shapes of a folder's tensors against the model, before anything is loaded.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged, or a tensor is missing, unexpected or mis-shaped.
+    """
+    found = weight_files.shapes(folder)
+    expected, tied = expected_shapes(config)
+    problems = [f"missing {name}" for name in expected if name not in found and name not in tied]
+    problems += [f"unexpected {name}" for name in found if name not in expected]
+    problems += [
+        f"mis-shaped {name}: found {list(shape)}, expected {list(expected[name])}"
+        for name, shape in found.items()
+        if name in expected and shape != expected[name]
+    ]
+    _refuse(folder, problems)
+
+
+def expected_shapes(config: StllmConfig) -> tuple[dict[str, tuple[int, ...]], Mapping[str, str]]:
+    """Shape of every tensor a checkpoint holds, and those that may be left out as they are tied to another.
+
+    Raises:
+        CheckpointError: If no model can be made of this configuration.
+    """
+    try:
+        with torch.device("meta"):
+            model = StllmForConditionalGeneration(config)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        what = f"no model can be made of this configuration: {_first_line(error)}"
+        raise CheckpointError(what, where=CONFIG, fix="correct it, or download it again") from error
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return shapes, model.all_tied_weights_keys
+
+
+def choose_device(name: str) -> torch.device:
+    """Find the device asked for; `auto` takes cuda, else mps, else the CPU.
+
+    Raises:
+        UsageError: If there is no such device here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    have = [kind for kind, is_there in there.items() if is_there]
+    if name == "auto":
+        return torch.device(have[0])
+    found = DEVICE_NAME.fullmatch(name)
+    if found is None:
+        raise UsageError(f"no device {name!r}", where="--device", fix="auto, cpu, cuda, cuda:N or mps")
+    if found["kind"] not in have:
+        raise UsageError(
+            f"no {found['kind']} device here", where="--device", fix=f"there is {', '.join(have)}"
+        )
+    if found["number"] and int(found["number"]) >= torch.cuda.device_count():
+        fix = f"there are {torch.cuda.device_count()}, counted from 0"
+        raise UsageError(f"no {name} here", where="--device", fix=fix)
+    return torch.device(name)
+
+
+def _named_dtype(name: str) -> torch.dtype | None:
+    if name not in DTYPES:
+        raise UsageError(f"no type {name!r}", where="--dtype", fix=f"one of {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+@contextmanager
+def _silent_transformers() -> Iterator[None]:
+    """Keep transformers' progress bars and its report of keys off the screen: what it reports is checked."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _refuse(folder: Path, problems: list[str]) -> None:
+    if problems:
+        shown = "\n  ".join(problems[:20])
+        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise CheckpointError(
+            f"{len(problems)} tensors do not fit the configuration:\n  {shown}{more}",
+            where=str(folder),
+            fix="take configuration and weights from the same checkpoint",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+DEVICE_NAME = re.compile(r"(?P<kind>cpu|cuda|mps)(:(?P<number>\d+))?")
+DTYPES = {
+    "auto": None,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}

@@ -1,0 +1,125 @@
+"""A model's name → the folder that holds it: bundled, on this machine, of a run, or from the Hub."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from st_llm_cli.errors import CheckpointError
+
+ASSETS = Path(__file__).parents[1] / "assets"
+BUNDLED = {"tiny": ASSETS / "tiny"}
+"""Models that come with the package."""
+
+HOW_TO_NAME = "give a bundled model (`stllm models list`), a folder, or a Hub id owner/name[:subfolder]"
+CONFIG = "config.json"
+OUR_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+"""What is fetched of a Hub repository; released ones also hold `.bin` files, which only an import reads."""
+
+
+def locate(name: str) -> Path:
+    """Find the checkpoint folder that a name stands for.
+
+    Args:
+        name: A bundled model, a checkpoint folder, a run folder (for its newest checkpoint), or a Hub id.
+
+    Returns:
+        A folder that holds a `config.json`.
+
+    Raises:
+        CheckpointError: If there is nothing of that name, or nothing to load in it.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return newest_checkpoint(path)
+    if path.exists():
+        what = "a file, and a checkpoint is a folder"
+        raise CheckpointError(what, where=name, fix="name the folder the file is in")
+    if name in BUNDLED:
+        return _bundled(name)
+    if HUB_ID.fullmatch(name):
+        return newest_checkpoint(fetch(name, OUR_FILES))
+    raise CheckpointError(f"no model {name!r}{_did_you_mean(path)}", where="--model", fix=HOW_TO_NAME)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Find the checkpoint of a folder: itself, or the last one of a run.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    if (folder / CONFIG).exists():
+        return folder
+    found = [
+        path.parent
+        for pattern in ("checkpoint", "checkpoint-*", "checkpoints/*")
+        for path in sorted(folder.glob(f"{pattern}/{CONFIG}"))
+    ]
+    if not found:
+        what = f"no checkpoint: neither {CONFIG} nor a run's checkpoints"
+        raise CheckpointError(what, where=str(folder), fix="name a checkpoint folder or a run folder")
+    return max(found, key=_age)
+
+
+def fetch(hub_id: str, patterns: Sequence[str]) -> Path:
+    """Download a checkpoint from the Hub, or find it in the Hub's local cache.
+
+    Args:
+        hub_id: `owner/name` or `owner/name:subfolder`.
+        patterns: Names of the files wanted.
+
+    Raises:
+        CheckpointError: If it is not there, may not be read, or the Hub cannot be reached.
+    """
+    # Offline mode and the endpoint are read from the environment when the library is loaded.
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, subfolder = hub_id.partition(":")
+    wanted = [f"{subfolder}/{pattern}" for pattern in patterns] if subfolder else list(patterns)
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=wanted)) / subfolder
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(
+            f"no such folder here, not in the Hub's cache ({constants.HF_HUB_CACHE}), "
+            f"and {constants.ENDPOINT} cannot be reached",
+            where=hub_id,
+            fix="check the path, or connect and try again",
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"no such folder here, and the Hub refuses it: {reason}",
+            where=hub_id,
+            fix="check the name; a private or gated repository needs HF_TOKEN",
+        ) from error
+    if not folder.is_dir() or not any(folder.iterdir()):
+        what = f"the Hub repository has no {subfolder or 'checkpoint files'}"
+        raise CheckpointError(what, where=hub_id, fix="check owner/name:subfolder")
+    return folder
+
+
+def _bundled(name: str) -> Path:
+    folder = BUNDLED[name]
+    if not (folder / CONFIG).exists():
+        what = f"the bundled model {name!r} is missing from this installation"
+        raise CheckpointError(what, where=str(folder), fix="install stllm again")
+    return folder
+
+
+def _did_you_mean(path: Path) -> str:
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    names = [*BUNDLED, *siblings] if path.parent == Path() else siblings
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f"; did you mean {str(path.parent / near[0])!r}?" if near else ""
+
+
+def _age(checkpoint: Path) -> tuple[bool, int, str]:
+    """Sort key: a final `checkpoint` after all others, else by the number in the name."""
+    numbers = re.findall(r"\d+", checkpoint.name)
+    return checkpoint.name == "checkpoint", int(numbers[-1]) if numbers else -1, checkpoint.name
+
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
