@@ -14,7 +14,7 @@ import typer
 from st_llm_cli.cli.options import DebugOption, DeviceOption, DtypeOption, JsonOption, ModelOption, SeedOption
 from st_llm_cli.cli.screen import note, progress_of, show_error
 from st_llm_cli.cli.times import seconds_of
-from st_llm_cli.errors import UsageError, VideoError
+from st_llm_cli.errors import StllmError, UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.stages.describe import Answerer, Description, VideoDone, Wish
@@ -117,7 +117,6 @@ def describe(
         every=None if every is None else seconds_of(every, "--every"),
         reader=reader,
         generation=_generation(max_new_tokens, temperature, top_p, num_beams, repetition_penalty),
-        seed=seed,
     )
     check(wish)
     name = _format_name(format_name, as_json, output)
@@ -127,12 +126,12 @@ def describe(
     def load() -> Answerer:
         from st_llm_cli.stages.video_model import load_model
 
-        return load_model(model, device=device, dtype=dtype)
+        return load_model(model, device=device, dtype=dtype, seed=seed)
 
     if output is not None:
-        settings = {"model": model, "dtype": dtype, "format": name, **asdict(wish)}
+        settings = {"model": model, "dtype": dtype, "seed": seed, "format": name, **asdict(wish)}
         failed = describe_into_file(load, found, wish, output, name, settings, overwrite=overwrite)
-    elif name == "text" and len(found) == 1 and wish.every is None and not wish.generation.get("num_beams"):
+    elif name == "text" and len(found) == 1 and wish.every is None:
         failed = stream_one(load(), found[0], wish)
     else:
         failed = describe_to_screen(load(), found, wish, name)
@@ -142,12 +141,12 @@ def describe(
 
 def stream_one(model: Answerer, video: Path, wish: Wish) -> int:
     """Write the answer about one video as it comes into being; the number of failures is 0."""
-    from st_llm_cli.stages.describe import look, parts_of, stream
+    from st_llm_cli.stages.describe import look, parts_of
 
     (part,) = parts_of(video, wish)
     clip = look(model, part, wish)
     _warn(clip.source.fallback_reason, model.caveat(clip))
-    for piece in stream(model, clip, wish):
+    for piece in model.stream(clip, wish.prompt, **wish.generation):
         typer.echo(piece, nl=False)
         sys.stdout.flush()
     typer.echo()
@@ -203,7 +202,7 @@ def describe_into_file(
 
 def _watch(outcomes: Iterator[VideoDone], videos: list[Path]) -> int:
     """Show how far the work is, then what went wrong; the number of videos that failed."""
-    errors: list[VideoError] = []
+    errors: list[StllmError] = []
     failed = 0
     caveat = None
     with progress_of(len(videos), "describing") as progress:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from st_llm_cli.errors import UsageError, VideoError
+from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.video.clip import Clip
-from st_llm_cli.video.reader import read_clip
+from st_llm_cli.video.reader import read_clip, read_clips
+from st_llm_cli.video.request import Request, check_request
 
 SHORTEST_PART_SECONDS = 0.1
 """What is left after the last whole part is joined to it when shorter than this."""
@@ -56,8 +58,6 @@ class Wish:
     """Name of the video reader."""
     generation: Mapping[str, Any] = field(default_factory=dict)
     """Generation options that differ from the model's."""
-    seed: int = 0
-    """Seed of each description, where words are drawn."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ def check(wish: Wish) -> None:
     for name, number in (("--frames", wish.num_frames), ("--fps", wish.fps), ("--every", wish.every)):
         if number is not None and not (number > 0 and math.isfinite(number)):
             raise UsageError(f"{number:g} is not above 0", where=name, fix="give a positive number")
+    check_request(Request(Path(), reader=wish.reader))
 
 
 def parts_of(video: Path, wish: Wish) -> list[Part]:
@@ -121,9 +122,9 @@ def parts_of(video: Path, wish: Wish) -> list[Part]:
     return [Part(video, edges[index], edges[index + 1]) for index in range(count)]
 
 
-def look(model: Answerer, part: Part, wish: Wish) -> Clip:
-    """Read the frames of a part as the model wants them."""
-    return read_clip(
+def request_for(model: Answerer, part: Part, wish: Wish) -> Request:
+    """What the video room is asked for: the frames of a part as the model wants them."""
+    return Request(
         part.video,
         num_frames=wish.num_frames if wish.num_frames or wish.fps else model.num_frames,
         fps=wish.fps,
@@ -134,24 +135,20 @@ def look(model: Answerer, part: Part, wish: Wish) -> Clip:
     )
 
 
-def stream(model: Answerer, clip: Clip, wish: Wish) -> Iterator[str]:
-    """Answer about a clip piece by piece."""
-    seed(wish)
-    return model.stream(clip, wish.prompt, **wish.generation)
+def look(model: Answerer, part: Part, wish: Wish) -> Clip:
+    """Read the frames of a part as the model wants them.
+
+    Raises:
+        VideoError: If the video cannot give them.
+    """
+    ((_, clip),) = read_clips([request_for(model, part, wish)], workers=1)
+    if isinstance(clip, StllmError):
+        raise clip
+    return clip
 
 
-def seed(wish: Wish) -> None:
-    """Seed the words that are drawn; anew for each part, so that a continued run says the same."""
-    if wish.generation.get("do_sample"):
-        import torch
-
-        torch.manual_seed(wish.seed)
-
-
-def describe(model: Answerer, part: Part, wish: Wish) -> Description:
-    """Describe one part of a video."""
-    clip = look(model, part, wish)
-    seed(wish)
+def describe(model: Answerer, part: Part, clip: Clip, wish: Wish) -> Description:
+    """Describe one part of a video, whose frames are there."""
     text = model.answer(clip, wish.prompt, **wish.generation)
     duration = clip.source.duration_seconds
     end = duration if part.end_seconds is None else min(part.end_seconds, duration)
@@ -166,7 +163,7 @@ class VideoDone:
     video: Path
     descriptions: list[Description]
     """What was said about its parts."""
-    errors: list[VideoError]
+    errors: list[StllmError]
     """What went wrong, part by part."""
 
 
@@ -186,21 +183,41 @@ def describe_all(
         is_done: Whether a part needs no describing any more.
         keep: Called with each description as soon as it is there.
     """
-    for video in videos:
-        done = VideoDone(video, [], [])
-        try:
-            parts = parts_of(video, wish)
-        except VideoError as error:
-            done.errors.append(error)
-            parts = []
-        for part in parts:
-            if is_done(part):
-                continue
+    # Whole videos are read ahead of the model; one that is to be cut must be looked at first.
+    batches = [videos] if wish.every is None else [[video] for video in videos]
+    for batch in batches:
+        outcomes = {video: VideoDone(video, [], []) for video in batch}
+        todo: list[Part] = []
+        for video in batch:
             try:
-                description = describe(model, part, wish)
-            except VideoError as error:
-                done.errors.append(error)
-                continue
-            keep(description)
-            done.descriptions.append(description)
-        yield done
+                todo += [part for part in parts_of(video, wish) if not is_done(part)]
+            except StllmError as error:
+                outcomes[video].errors.append(error)
+        left = Counter(part.video for part in todo)
+        yield from (outcome for video, outcome in outcomes.items() if not left[video])
+        requests = [request_for(model, part, wish) for part in todo]
+        for part, (_, clip) in zip(todo, read_clips(requests), strict=True):
+            outcome = outcomes[part.video]
+            _describe_into(outcome, model, part, clip, wish, keep)
+            left[part.video] -= 1
+            if not left[part.video]:
+                yield outcome
+
+
+def _describe_into(
+    outcome: VideoDone,
+    model: Answerer,
+    part: Part,
+    clip: Clip | StllmError,
+    wish: Wish,
+    keep: Callable[[Description], None],
+) -> None:
+    try:
+        if isinstance(clip, StllmError):
+            raise clip
+        description = describe(model, part, clip, wish)
+    except StllmError as error:
+        outcome.errors.append(error)
+        return
+    keep(description)
+    outcome.descriptions.append(description)
