@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import av
 from av.container import InputContainer
@@ -14,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 NO_STAMP = -(2**63)
+DecodedPacket: TypeAlias = "tuple[Packet[VideoStream] | None, list[VideoFrame] | None]"
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,7 @@ def frames_at(
             place += 1
 
 
-def decode_packets(
-    container: InputContainer, stream: VideoStream
-) -> Iterator[tuple[Packet[VideoStream], list[VideoFrame] | None]]:
+def decode_packets(container: InputContainer, stream: VideoStream) -> Iterator[DecodedPacket]:
     """Decode a file packet by packet, going on after a packet that fails.
 
     Args:
@@ -97,29 +97,24 @@ def decode_packets(
         stream: Video stream of the file.
 
     Yields:
-        Each packet and the frames that came out of the decoder with it, None if the packet failed. The last
-        packet is empty and brings the frames still held back.
+        Each packet and the frames that came out of the decoder with it, None if the packet failed. At the end
+        come the frames still held back, with an empty packet or none.
     """
     # One thread: with several, a failure is reported packets later, and the frames it spoilt cannot be told.
     stream.codec_context.thread_count = 1
-    for packet in _packets_and_flush(container, stream):
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            yield packet, None
-        else:
-            yield packet, frames
-
-
-def _packets_and_flush(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     try:
-        yield from container.demux(stream)
+        for packet in container.demux(stream):
+            yield packet, _decode(packet)
     except av.error.FFmpegError:
-        # The file cannot be read on; what came before is still in the decoder, and an empty packet brings it
-        # out.
-        flush: Packet[VideoStream] = Packet()
-        flush.stream = stream
-        yield flush
+        # The file cannot be read on. What came before it broke off is still in the decoder.
+        yield None, stream.codec_context.decode(None)
+
+
+def _decode(packet: Packet[VideoStream]) -> list[VideoFrame] | None:
+    try:
+        return packet.decode()
+    except av.error.FFmpegError:
+        return None
 
 
 class _Record:
@@ -139,8 +134,8 @@ class _Record:
         self.corrupt: set[int] = set()
         """Time stamps of frames marked as corrupt."""
 
-    def add(self, packet: Packet[VideoStream], frames: list[VideoFrame] | None) -> None:
-        if packet.size > 0:
+    def add(self, packet: Packet[VideoStream] | None, frames: list[VideoFrame] | None) -> None:
+        if packet is not None and packet.size > 0:
             if frames is None or packet.is_corrupt:
                 self.failed.add(len(self.packets))
             self.hidden += packet.is_discard

@@ -152,7 +152,7 @@ class DecodingProcess:
         self.stop()
         if is_late:
             return DecodeTimeoutError(
-                f"the reader '{request.reader}' did not finish within {deadline:g} s and was stopped",
+                f"the reader '{request.reader}' did not finish within {deadline:.3g} s and was stopped",
                 where=str(request.path),
                 fix="raise the deadline, ask for fewer frames, or leave this clip out",
             )

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from st_llm_cli.errors import (
+    DamagedVideoError,
+    DecodeTimeoutError,
+    NotAVideoError,
+    UsageError,
+    VideoError,
+    VideoNotFoundError,
+)
+from st_llm_cli.video import reader as reader_module
+from st_llm_cli.video.clip import Clip
+from st_llm_cli.video.container import NoDecoderError
+from st_llm_cli.video.decode import decode
+from st_llm_cli.video.reader import read_clip, read_with_fallback
+from st_llm_cli.video.request import Request
+from tests.video.stripe import numbers_in, small_copy
+
+CLIP = small_copy("bframes_neg.mp4")  # 100 frames, 4 seconds
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VideoNotFoundError) as caught:
+        read_clip(tmp_path / "dog.mp4")
+    assert str(caught.value) == f"{tmp_path / 'dog.mp4'}: no such file or folder (check the path)"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "secret.mp4"
+    shutil.copyfile(CLIP, path)
+    path.chmod(0)
+    with pytest.raises(VideoError, match=r"cannot be read: Permission denied \(check its permissions\)"):
+        read_clip(path)
+
+
+@pytest.mark.parametrize("name", ["words.txt", "words.mp4", "words.srt"])
+def test_a_text_is_not_drawn_as_a_video(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n" * 20)
+    with pytest.raises(NotAVideoError, match="is not a video"):
+        read_clip(path)
+
+
+def test_a_playlist_does_not_lead_to_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "list.m3u8"
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:{CLIP}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(NotAVideoError, match="is not a video"):
+        read_clip(path)
+
+
+@pytest.mark.parametrize("name", ["http:clip.mp4", "-i.mp4", "clip with spaces %d.mp4", "Überfahrt 東京.mp4"])
+def test_odd_file_names_are_just_names(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copyfile(CLIP, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert numbers_in(read_clip(Path(name), num_frames=1).frames) == [50]
+
+
+def test_usage_is_checked_before_the_file_is_looked_for() -> None:
+    with pytest.raises(UsageError, match="did you mean 'uniform'"):
+        read_clip("missing.mp4", sampler="unifrom")
+
+
+def test_a_part_of_a_clip() -> None:
+    clip = read_clip(CLIP, num_frames=5, start=1.0, end=2.0)
+    assert numbers_in(clip.frames) == list(clip.indices) == [27, 32, 37, 42, 47]
+    assert clip.times_seconds == pytest.approx([index / 25 for index in clip.indices])
+
+
+def test_a_start_after_the_end_of_the_clip_is_an_error() -> None:
+    with pytest.raises(VideoError) as caught:
+        read_clip(CLIP, start=5.0)
+    assert str(caught.value) == f"{CLIP}: ends after 4.0 s, the clip was to start at 5.0 s (lower start)"
+
+
+def test_a_short_clip_repeats_its_frames() -> None:
+    clip = read_clip(small_copy("one_frame.mp4"), num_frames=4)
+    assert clip.indices == (0, 0, 0, 0)
+    assert len(clip.frames) == 4
+    assert (clip.frames == clip.frames[0]).all()
+
+
+def test_every_frame_can_be_asked_for() -> None:
+    assert numbers_in(read_clip(CLIP, num_frames=100).frames) == list(range(100))
+
+
+def test_a_part_that_is_damaged_is_an_error_and_the_rest_can_be_had() -> None:
+    path = small_copy("corrupt_middle.mp4")
+    with pytest.raises(DamagedVideoError, match=r"none of its frames from 6\.\d to 7\.\d s can be decoded"):
+        read_clip(path, start=6.0, end=7.8)
+    clip = read_clip(path, start=9.0, num_frames=4)
+    assert numbers_in(clip.frames) == list(clip.indices)
+
+
+def test_decoding_here_gives_the_same_clip_as_in_a_child() -> None:
+    here, there = read_clip(CLIP, deadline=None), read_clip(CLIP)
+    np.testing.assert_array_equal(here.frames, there.frames)
+    assert (here.indices, here.times_seconds, here.source) == (
+        there.indices,
+        there.times_seconds,
+        there.source,
+    )
+
+
+def test_frames_can_be_written_to() -> None:
+    clip = read_clip(CLIP, num_frames=2)
+    clip.frames[0] = 0
+    assert clip.frames.flags.writeable
+
+
+@pytest.mark.parametrize("deadline", [0.0, -1.0, float("nan")])
+def test_a_deadline_must_leave_some_time(deadline: float) -> None:
+    with pytest.raises(UsageError, match="a deadline of"):
+        read_clip(CLIP, deadline=deadline)
+
+
+class Readers:
+    """Stands for reading: PyAV fails with an error, the others give a clip or fail too."""
+
+    def __init__(self, error: VideoError, working: tuple[str, ...]) -> None:
+        self.error = error
+        self.working = working
+        self.asked: list[str] = []
+
+    def __call__(self, request: Request) -> Clip:
+        self.asked.append(request.reader)
+        if request.reader == "pyav":
+            raise self.error
+        if request.reader not in self.working:
+            raise NotAVideoError(f"{request.reader} does not know it")
+        clip = decode(replace(request, reader="pyav"))
+        return replace(clip, source=replace(clip.source, reader=request.reader))
+
+
+@pytest.fixture
+def all_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "find_spec", lambda name: name)
+
+
+@pytest.mark.usefixtures("all_installed")
+@pytest.mark.parametrize("kind", [NotAVideoError, NoDecoderError])
+def test_a_fallback_is_logged_and_recorded(kind: type[VideoError], caplog: pytest.LogCaptureFixture) -> None:
+    readers = Readers(kind("cannot be opened"), working=("decord",))
+    with caplog.at_level(logging.WARNING):
+        clip = read_with_fallback(Request(CLIP), readers)
+    assert readers.asked == ["pyav", "torchcodec", "decord"]
+    assert clip.source.reader == "decord"
+    assert clip.source.fallback_reason == "cannot be opened"
+    assert caplog.messages == [f"{CLIP}: read with decord, because it cannot be opened"]
+
+
+@pytest.mark.usefixtures("all_installed")
+def test_torchcodec_comes_before_decord() -> None:
+    readers = Readers(NotAVideoError("cannot be opened"), working=("torchcodec", "decord"))
+    assert read_with_fallback(Request(CLIP), readers).source.reader == "torchcodec"
+
+
+@pytest.mark.usefixtures("all_installed")
+def test_if_no_reader_can_the_first_error_stands() -> None:
+    with pytest.raises(NotAVideoError, match="cannot be opened"):
+        read_with_fallback(Request(CLIP), Readers(NotAVideoError("cannot be opened"), working=()))
+
+
+@pytest.mark.usefixtures("all_installed")
+@pytest.mark.parametrize("error", [DamagedVideoError("no sound frame"), DecodeTimeoutError("too late")])
+def test_damaged_frames_and_deadlines_are_no_reason_for_another_reader(error: VideoError) -> None:
+    readers = Readers(error, working=("torchcodec", "decord"))
+    with pytest.raises(type(error)):
+        read_with_fallback(Request(CLIP), readers)
+    assert readers.asked == ["pyav"]
+
+
+def test_a_reader_that_is_not_installed_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "find_spec", lambda name: None)
+    readers = Readers(NotAVideoError("cannot be opened"), working=("torchcodec", "decord"))
+    with pytest.raises(NotAVideoError):
+        read_with_fallback(Request(CLIP), readers)
+    assert readers.asked == ["pyav"]
