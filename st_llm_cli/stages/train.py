@@ -1,0 +1,148 @@
+"""Run a recipe's training stages, each from the result of the one before.
+
+RUN/
+├── recipe.yaml                 the resolved recipe, defaults included
+├── environment.json            versions, machine and seeds
+├── metrics.jsonl               one line every few steps, all stages
+├── checkpoints/NAME-NUMBER/    result of each stage: configuration, weights, tokenizer
+└── work/NAME/                  checkpoints on the way, if the recipe asks for them
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from st_llm_cli.errors import RecipeError, TrainingError
+from st_llm_cli.recipe import Recipe, dump_recipe
+from st_llm_cli.recipe.schema import Train
+
+if TYPE_CHECKING:
+    from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+    from st_llm_cli.training.metrics import StepListener, StepMetrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run has come to."""
+
+    checkpoint: Path
+    """Result of the last stage; `--model` takes it, and the run folder too."""
+    trained: tuple[str, ...]
+    """Stages trained now."""
+    skipped: tuple[str, ...]
+    """Stages whose result was there already."""
+
+
+def run(recipe: Recipe, output: Path, listener: StepListener | None = None) -> TrainResult:
+    """Run every training stage of a recipe that has no result in the folder yet.
+
+    Args:
+        recipe: The recipe.
+        output: Run folder; made where missing.
+        listener: Told of every line of metrics.
+
+    Raises:
+        RecipeError: If the recipe trains nothing.
+        TrainingError: If the folder holds a run of another recipe, or training cannot go on.
+        CheckpointError: If the recipe starts from a checkpoint that cannot be loaded.
+    """
+    if not recipe.training:
+        raise RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
+    _claim(output, recipe)
+    trained, skipped = [], []
+    start: Path | None = None
+    for number, stage in enumerate(recipe.training, start=1):
+        result = output / "checkpoints" / f"{stage.name}-{number}"
+        if result.exists():
+            skipped.append(stage.name)
+        else:
+            _train(recipe, stage, start, output, result, listener)
+            trained.append(stage.name)
+        start = result
+    return TrainResult(result, tuple(trained), tuple(skipped))
+
+
+def _claim(output: Path, recipe: Recipe) -> None:
+    """Make the run folder, or make sure that it belongs to this recipe."""
+    text = dump_recipe(recipe)
+    path = output / "recipe.yaml"
+    if path.exists():
+        if path.read_text(encoding="utf-8") != text:
+            what = "holds a run of another recipe, or of other settings"
+            raise TrainingError(what, where=str(output), fix="give another --output")
+        return
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        what = "exists, and is not a run folder"
+        raise TrainingError(what, where=str(output), fix="give a new folder as --output")
+    output.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _train(
+    recipe: Recipe, stage: Train, start: Path | None, output: Path, result: Path, listener: StepListener | None
+) -> None:
+    from st_llm_cli.training.metrics import append_metrics
+    from st_llm_cli.training.trainer import train_stage
+
+    def listen(metrics: StepMetrics) -> None:
+        append_metrics(output / "metrics.jsonl", metrics)
+        if listener is not None:
+            listener(metrics)
+
+    log.info("stage '%s': %d steps", stage.name, stage.steps)
+    _describe_environment(output / "environment.json")
+    model, tokenizer = _starting_point(recipe, stage, start)
+    train_stage(model, tokenizer, recipe, stage, output / "work" / stage.name, listen)
+    # A result has its name only once it is whole: the name is what says that the stage is done.
+    unfinished = result.with_name(f".{result.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    os.replace(unfinished, result)
+
+
+def _starting_point(
+    recipe: Recipe, stage: Train, start: Path | None
+) -> tuple[StllmForConditionalGeneration, Any]:
+    """The model and tokenizer a stage begins with: the result before, the recipe's checkpoint, or a new model."""
+    from st_llm_cli.model.checkpoint import load_checkpoint
+    from st_llm_cli.training.build import new_config, new_model
+    from st_llm_cli.training.data import shapes_vocabulary
+    from st_llm_cli.training.tokenizer import word_tokenizer
+
+    new = recipe.model.new
+    if start is None and new is not None:
+        tokenizer = word_tokenizer(shapes_vocabulary())
+        config = new_config(recipe.model, new, tokenizer, recipe.video.num_frames)
+        return new_model(config, stage.seed), tokenizer
+    source = recipe.model.checkpoint if start is None else str(start)
+    assert source is not None, "the schema asks for one of `new` and `checkpoint`"
+    checkpoint = load_checkpoint(source, device="cpu", dtype="float32")
+    return checkpoint.model, checkpoint.tokenizers.language
+
+
+def _describe_environment(path: Path) -> None:
+    import torch
+    import transformers
+
+    from st_llm_cli import __version__
+
+    facts = {
+        "stllm": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

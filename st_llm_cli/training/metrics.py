@@ -1,0 +1,115 @@
+"""What a training run says about itself while it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One line of `metrics.jsonl`: means over the steps since the line before."""
+
+    stage: str
+    """Name of the training stage."""
+    step: int
+    """Optimiser steps done."""
+    steps: int
+    """Optimiser steps of the stage."""
+    loss: float
+    """What is minimised."""
+    language_loss: float
+    """Cross-entropy per answer token, nats."""
+    masked_video_loss: float | None
+    """Loss of masked video modelling, unweighted, over the steps that used it; None if none did."""
+    mask_ratio: float | None
+    """Share of video tokens dropped; None without masking."""
+    video_tokens: float
+    """Video tokens that a step's sequences held, after dropping."""
+    gradient_norm: float
+    """Before it was cut."""
+    learning_rate: float
+    seconds: float
+    """Since the start of the stage."""
+
+
+StepListener = Callable[[StepMetrics], None]
+
+
+class RunningMeans:
+    """Means of named quantities since they were last asked for; a quantity may be absent at some steps."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[float]] = {}
+
+    def add(self, **quantities: Tensor | float | None) -> None:
+        """Take one step's quantities in; None counts as absent."""
+        for name, value in quantities.items():
+            if value is not None:
+                self._seen.setdefault(name, []).append(float(value))
+
+    def take(self) -> dict[str, float]:
+        """Give the means back and begin anew."""
+        means = {name: sum(values) / len(values) for name, values in self._seen.items()}
+        self._seen.clear()
+        return means
+
+
+class TellMetrics(TrainerCallback):
+    """Tells a listener what the Trainer logs.
+
+    Args:
+        stage: Name of the stage.
+        listener: Called with every line of metrics.
+    """
+
+    def __init__(self, stage: str, listener: StepListener) -> None:
+        self.stage = stage
+        self.listener = listener
+        self._started = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Tell one line; the Trainer's summary at the end is not one."""
+        if logs is None or "language_loss" not in logs:
+            return
+        self.listener(
+            StepMetrics(
+                stage=self.stage,
+                step=state.global_step,
+                steps=state.max_steps,
+                loss=logs["loss"],
+                language_loss=logs["language_loss"],
+                masked_video_loss=logs.get("masked_video_loss"),
+                mask_ratio=logs.get("mask_ratio"),
+                video_tokens=logs["video_tokens"],
+                gradient_norm=float(logs["grad_norm"]),
+                learning_rate=logs["learning_rate"],
+                seconds=round(time.monotonic() - self._started, 3),
+            )
+        )
+
+
+def append_metrics(path: Path, metrics: StepMetrics) -> None:
+    """Write one line of `metrics.jsonl`."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(metrics)) + "\n")

@@ -1,0 +1,164 @@
+"""Optimisers by name, and which parameter learns how fast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+from st_llm_cli.recipe.schema import Train
+
+
+class Muon(Optimizer):
+    """Momentum whose every update of a matrix is made orthogonal; AdamW for all else.
+
+    A group with `orthogonal: True` holds matrices (a convolution counts as the matrix of its flattened kernels).
+    Their updates are scaled to the size of AdamW's, so that one learning rate serves both kinds of groups.
+
+    Source: Jordan et al. 2024, "Muon"; scale and weight decay of Liu et al. 2025 (arXiv 2502.16982).
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.98),
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay, "eps": eps}
+        super().__init__(groups, {**defaults, "orthogonal": False})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            (self._step_matrices if group["orthogonal"] else self._step_others)(parameters, group)
+        return loss
+
+    def _step_matrices(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+        for parameter in parameters:
+            by_shape.setdefault(parameter.flatten(1).shape, []).append(parameter)
+        for (rows, columns), same in by_shape.items():
+            updates = orthogonalise(torch.stack([self._push(each, group).flatten(1) for each in same]))
+            # AdamW's updates have a root mean square of about 0.2.
+            rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
+            for parameter, update in zip(same, updates, strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update.view_as(parameter), alpha=-rate)
+
+    def _push(self, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
+        """Add the gradient to the momentum and look one step ahead (Nesterov)."""
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        state["momentum"].lerp_(gradient, 1 - group["momentum"])
+        return gradient.lerp(state["momentum"], group["momentum"])
+
+    def _step_others(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        for parameter in parameters:
+            state, gradient = self.state[parameter], parameter.grad
+            assert gradient is not None
+            if "step" not in state:
+                state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
+            state["step"] += 1
+            state["mean"].lerp_(gradient, 1 - beta1)
+            state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            scale = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.addcdiv_(state["mean"], scale, value=-group["lr"] / (1 - beta1 ** state["step"]))
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Bring all singular values of each matrix close to one, by five Newton-Schulz steps in bfloat16.
+
+    Args:
+        matrices: [count, rows, columns].
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    result = (matrices.mT if tall else matrices).bfloat16()
+    result = result / result.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    for _ in range(5):
+        square = result @ result.mT  # [count, short side, short side]
+        result = _NEWTON_SCHULZ[0] * result + (
+            _NEWTON_SCHULZ[1] * square + _NEWTON_SCHULZ[2] * square @ square
+        ) @ result
+    return (result.mT if tall else result).to(matrices.dtype)
+
+
+def freeze(model: StllmForConditionalGeneration, parts: Iterable[str]) -> None:
+    """Let only the parts that are not named learn.
+
+    Args:
+        model: The model; parameters frozen before are released.
+        parts: Keys of `PARTS`.
+    """
+    frozen = set(parts)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(part_of(name) not in frozen)
+
+
+def part_of(name: str) -> str:
+    """Part of the model that a parameter belongs to, a key of `PARTS`; what joins the parts is `projection`."""
+    for part, prefix in PARTS.items():
+        if name.startswith(prefix):
+            return part
+    return "projection"
+
+
+def build_optimizer(model: StllmForConditionalGeneration, train: Train) -> Optimizer:
+    """Make the optimiser that a stage asks for, over the parameters that are not frozen."""
+    groups: dict[tuple[str, bool, bool], list[nn.Parameter]] = {}
+    embeddings = {id(each) for each in (model.get_input_embeddings(), model.get_output_embeddings())}
+    tables = {id(p) for module in model.modules() if id(module) in embeddings for p in module.parameters()}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            # Position codes, queries, word tables, norms and biases are not maps from one space to another.
+            matrix = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in tables
+            decays = parameter.ndim >= 2
+            groups.setdefault((part_of(name), matrix, decays), []).append(parameter)
+    return OPTIMIZERS[train.optimizer](
+        [
+            {
+                "params": parameters,
+                "lr": train.part_lr.get(part, train.lr),
+                "weight_decay": train.weight_decay if decays else 0.0,
+                "orthogonal": matrix,
+            }
+            for (part, matrix, decays), parameters in groups.items()
+        ],
+        train,
+    )
+
+
+def _adamw(groups: list[dict[str, Any]], train: Train) -> Optimizer:
+    plain = [{name: value for name, value in group.items() if name != "orthogonal"} for group in groups]
+    return AdamW(plain, lr=train.lr, betas=train.betas, fused=True)
+
+
+def _muon(groups: list[dict[str, Any]], train: Train) -> Optimizer:
+    return Muon(groups, lr=train.lr, betas=train.betas)
+
+
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+PARTS = {
+    "vision": "vision_model.",
+    "qformer": "qformer.",
+    "projection": "projection.",
+    "language": "language_model.",
+}
+"""Prefix of the parameters' names of each part; the BT-Adapter, the global-local adapter and the decoder of
+masked video modelling go with the projection."""
+OPTIMIZERS = {"adamw": _adamw, "muon": _muon}

@@ -1,0 +1,155 @@
+"""transformers' Trainer with what ST-LLM adds: a share of the video dropped at every step, and its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration, draw_mask_ratio
+from st_llm_cli.recipe.schema import Model, Recipe, Train
+from st_llm_cli.training.data import Collator, ExampleStream, sample_rng
+from st_llm_cli.training.metrics import RunningMeans, StepListener, TellMetrics
+from st_llm_cli.training.optimizer import build_optimizer, freeze
+
+
+class StllmTrainer(Trainer):
+    """Trains one stage: masks drawn anew at every step from (seed, step), each loss recorded by itself."""
+
+    def __init__(self, *args: Any, method: Model, stage: Train, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.method = method
+        self.stage = stage
+        self.means = RunningMeans()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Run the model on one batch, with this step's share of the video dropped.
+
+        Raises:
+            TrainingError: If the loss is not a number.
+        """
+        step = self.state.global_step
+        masking = step_masking(self.method, self.stage, step)
+        output = model(**inputs, **masking)
+        if not torch.isfinite(output.loss):
+            what = f"the loss is {float(output.loss)} at step {step}"
+            fix = "lower lr, or use precision: float32"
+            raise TrainingError(what, where=f"stage '{self.stage.name}'", fix=fix)
+        single = inputs["frames"].shape[1] == 1
+        self.means.add(
+            language_loss=output.language_loss,
+            masked_video_loss=output.masked_video_loss,
+            mask_ratio=None if single else masking["mask_ratio"],
+            video_tokens=output.video_tokens,
+        )
+        return (output.loss, output) if return_outputs else output.loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the parts of the loss to what is logged."""
+        super().log({**logs, **self.means.take()}, start_time)
+
+
+def train_stage(
+    model: StllmForConditionalGeneration,
+    tokenizer: Any,
+    recipe: Recipe,
+    stage: Train,
+    folder: Path,
+    listener: StepListener,
+) -> None:
+    """Train a model in place by one stage of a recipe.
+
+    The same model, recipe and number of threads give the same weights to the last bit on a CPU.
+
+    Args:
+        model: The model to train; left in evaluation mode.
+        tokenizer: Its language model's tokenizer.
+        recipe: The recipe the stage stands in.
+        stage: What to do.
+        folder: Where checkpoints on the way go.
+        listener: Told of every line of metrics.
+
+    Raises:
+        TrainingError: If the loss is not a number.
+    """
+    freeze(model, stage.freeze)
+    model.set_attn_implementation("eager")  # three times faster than sdpa at the sizes trained on a CPU
+    trainer = StllmTrainer(
+        model=model,
+        args=_arguments(stage, folder),
+        train_dataset=ExampleStream(stage, recipe.video.num_frames, model.config.image_size),
+        data_collator=Collator(tokenizer, model.config),
+        optimizers=(build_optimizer(model, stage), None),
+        processing_class=tokenizer,
+        callbacks=[TellMetrics(stage.name, listener)],
+        method=recipe.model,
+        stage=stage,
+    )
+    trainer.remove_callback(PrinterCallback)
+    with _threads(stage.threads):
+        trainer.train()
+    model.eval()
+
+
+def step_masking(method: Model, stage: Train, step: int) -> dict[str, Any]:
+    """What the model is told about masking at one step; the share dropped is the same on every process.
+
+    Args:
+        method: The recipe's model block.
+        stage: The training stage.
+        step: Optimiser steps done so far.
+    """
+    if method.masking is None or not stage.mask:
+        return {"mask_ratio": None, "masked_video": False}
+    seed = sample_rng(stage.seed, "mask", step).getrandbits(63)
+    generator = torch.Generator().manual_seed(seed)
+    ratio = draw_mask_ratio(generator, **method.masking.model_dump())
+    masked_video = method.mvm is not None and step % method.mvm.every == 0
+    return {"mask_ratio": ratio, "generator": generator, "masked_video": masked_video}
+
+
+def _arguments(stage: Train, folder: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size,
+        learning_rate=stage.lr,
+        lr_scheduler_type=stage.schedule,
+        warmup_steps=stage.warmup_steps,
+        max_grad_norm=stage.max_gradient_norm,
+        seed=stage.seed,
+        bf16=stage.precision == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        # The stream says itself in which order its samples are used.
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        logging_steps=stage.log_every,
+        save_strategy="steps" if stage.save_every else "no",
+        save_steps=stage.save_every or 1,
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
