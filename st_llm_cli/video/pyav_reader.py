@@ -20,13 +20,18 @@ from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.container import open_video
 from st_llm_cli.video.pictures import Pictures
 from st_llm_cli.video.request import Request
-from st_llm_cli.video.sequential import find_sound_frames, frames_at
+from st_llm_cli.video.sequential import SoundFrames, find_sound_frames, frames_at
 from st_llm_cli.video.timeline import Timeline, promised_frames, scan_packets, track_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+
+# Frame threads keep the order of frames and failures. Slice threads, PyAV's default, swallow failures of VP9.
+# They are worth their memory for large pictures only; small ones gain nothing (measured).
+FRAME_THREADS = 4
+LARGE_PICTURE = 1280 * 720
 
 
 class IndexNotSoundError(Exception):
@@ -70,6 +75,8 @@ def _read_by_index(
     """
     track = track_of(timeline.shown_at, container, stream)
     pictures = Pictures(request, choose_frames(track, request))
+    stream.thread_type = "FRAME"
+    stream.codec_context.thread_count = FRAME_THREADS if stream.width * stream.height > LARGE_PICTURE else 1
     by_key = groupby(pictures.wanted(), key=lambda index: timeline.key_before(timeline.shown_at[index]))
     for key, group in by_key:
         targets = list(group)
@@ -114,25 +121,37 @@ def _frames_after_key(
 
 def _read_from_start(request: Request) -> Clip:
     """Decode the whole file to learn which frames are sound, then again up to the last frame wanted."""
+    sound = _sound_frames(request)
+    if not sound.ordinals:
+        raise DamagedVideoError(
+            f"none of its frames can be decoded ({sound.damaged_packets} damaged packets)",
+            where=str(request.path),
+            fix="download or record it again",
+        )
     with open_video(request.path) as (container, stream):
-        sound = find_sound_frames(container, stream)
-        if not sound.ordinals:
-            raise DamagedVideoError(
-                f"none of its frames can be decoded ({sound.damaged_packets} damaged packets)",
-                where=str(request.path),
-                fix="download or record it again",
-            )
         track = track_of(sound.all_shown_at, container, stream)
         promised = promised_frames(container, stream, track, sound.hidden_packets)
     pictures = Pictures(request, choose_frames(track, request, sound.numbers))
     wanted = pictures.wanted()
     ordinals = [sound.ordinals[bisect_left(sound.numbers, number)] for number in wanted]
     with open_video(request.path) as (container, stream):
-        for number, frame in zip(wanted, frames_at(container, stream, ordinals), strict=True):
+        for number, frame in zip(
+            wanted, frames_at(container, stream, ordinals, sound.is_strict), strict=True
+        ):
             pictures.add(number, upright(frame, pictures))
             rotation = frame.rotation
     delivered = len(sound.numbers)
     return pictures.clip("pyav", track, promised, delivered, rotation, sound.damaged_packets)
+
+
+def _sound_frames(request: Request) -> SoundFrames:
+    with open_video(request.path) as (container, stream):
+        sound = find_sound_frames(container, stream, is_strict=False)
+    if not sound.damaged_packets:
+        return sound
+    with open_video(request.path) as (container, stream):
+        strictly = find_sound_frames(container, stream, is_strict=True)
+    return strictly if strictly.ordinals else sound
 
 
 def upright(frame: VideoFrame, pictures: Pictures) -> NDArray[np.uint8]:

@@ -32,9 +32,11 @@ class SoundFrames:
     """Packets that did not decode, or not whole."""
     hidden_packets: int
     """Packets an edit list tells players to decode but not to show."""
+    is_strict: bool
+    """How they were decoded: the same frames come out only in the same way."""
 
 
-def find_sound_frames(container: InputContainer, stream: VideoStream) -> SoundFrames:
+def find_sound_frames(container: InputContainer, stream: VideoStream, is_strict: bool) -> SoundFrames:
     """Decode a file to its end, keeping no picture, and learn which frames are sound.
 
     A frame is not sound if its packet failed, if the decoder marks it as corrupt, or if it was predicted from
@@ -45,12 +47,14 @@ def find_sound_frames(container: InputContainer, stream: VideoStream) -> SoundFr
     Args:
         container: Open file, at its start. It is left at its end.
         stream: Video stream of the file.
+        is_strict: Whether a packet fails that the decoder can patch up. Patched pictures are often wrong, but
+            some cameras write sound ones that look as if they needed it: be strict with damaged files only.
 
     Returns:
         The sound frames.
     """
     record = _Record()
-    for packet, frames in decode_packets(container, stream):
+    for packet, frames in decode_packets(container, stream, is_strict):
         record.add(packet, frames)
     failed = record.failed | {place for place, stamp in enumerate(record.packets) if stamp in record.corrupt}
     spoilt = _stamps_spoilt(record.packets, record.keys, failed)
@@ -59,11 +63,11 @@ def find_sound_frames(container: InputContainer, stream: VideoStream) -> SoundFr
     numbers = ordinals
     if all_shown_at is not record.frames:
         numbers = array("q", [bisect_left(all_shown_at, record.frames[place]) for place in ordinals])
-    return SoundFrames(ordinals, numbers, all_shown_at, len(failed), record.hidden)
+    return SoundFrames(ordinals, numbers, all_shown_at, len(failed), record.hidden, is_strict)
 
 
 def frames_at(
-    container: InputContainer, stream: VideoStream, ordinals: Sequence[int]
+    container: InputContainer, stream: VideoStream, ordinals: Sequence[int], is_strict: bool
 ) -> Iterator[VideoFrame]:
     """Decode a file from its start and give the frames at some places.
 
@@ -71,6 +75,7 @@ def frames_at(
         container: Open file, at its start.
         stream: Video stream of the file.
         ordinals: Places among all frames that come out of the decoder, ascending.
+        is_strict: As in `find_sound_frames`.
 
     Yields:
         The frame at each place.
@@ -78,7 +83,7 @@ def frames_at(
     wanted = iter(ordinals)
     target = next(wanted)
     place = 0
-    for _, frames in decode_packets(container, stream):
+    for _, frames in decode_packets(container, stream, is_strict):
         for frame in frames or ():
             if place == target:
                 yield frame
@@ -89,12 +94,15 @@ def frames_at(
             place += 1
 
 
-def decode_packets(container: InputContainer, stream: VideoStream) -> Iterator[DecodedPacket]:
+def decode_packets(
+    container: InputContainer, stream: VideoStream, is_strict: bool
+) -> Iterator[DecodedPacket]:
     """Decode a file packet by packet, going on after a packet that fails.
 
     Args:
         container: Open file, at its start.
         stream: Video stream of the file.
+        is_strict: As in `find_sound_frames`.
 
     Yields:
         Each packet and the frames that came out of the decoder with it, None if the packet failed. At the end
@@ -102,6 +110,8 @@ def decode_packets(container: InputContainer, stream: VideoStream) -> Iterator[D
     """
     # One thread: with several, a failure is reported packets later, and the frames it spoilt cannot be told.
     stream.codec_context.thread_count = 1
+    if is_strict:
+        stream.codec_context.options = {"err_detect": "explode"}
     try:
         for packet in container.demux(stream):
             yield packet, _decode(packet)

@@ -40,8 +40,8 @@ FRAMES_LOST = {
     "trunc30_faststart.mp4": 1,
     "trunc60_faststart.mp4": 1,
     "trunc95_faststart.mp4": 1,
-    "corrupt_middle.mp4": 56,
-    "zeros_middle.mp4": 99,
+    "corrupt_middle.mp4": 57,
+    "zeros_middle.mp4": 100,
     "size_change.ts": 2,
 }
 DAMAGED = {*FRAMES_LOST, "trunc60.mkv", "wrong_count.avi", "wrong_stsz.mp4"}
