@@ -91,6 +91,51 @@ def chat_prompt(
     return Prompt("", after, opens_with_bos=False, question=question)
 
 
+def turn_ids(tokenizer: Any, config: StllmConfig, question: str, *, first: bool, clips: int = 0) -> list[int]:
+    """Token ids of one turn of a conversation, up to where its answer begins.
+
+    Each turn is tokenized on its own, so that all that was said before it keeps its ids. The first turn about
+    one clip has the ids of `chat_prompt` with the system message.
+
+    Args:
+        tokenizer: The language model's.
+        config: Configuration of the checkpoint.
+        question: The question, as the user wrote it.
+        first: Whether the conversation begins here.
+        clips: How many clips are shown with this turn.
+
+    Returns:
+        Ids, with `VIDEO_TOKEN_ID` where a clip stands.
+    """
+    style = PROMPT_FORMATS[config.prompt_format]
+    bos = [] if config.bos_token_id is None else [config.bos_token_id]
+    message = style.system if first else ""
+    asked = f"{question}{style.before_assistant}###Assistant: "
+    if not style.video_in_turn:
+        # Here the opening token belongs to the video: it stands right behind it.
+        opening = [VIDEO_TOKEN_ID] * clips + (bos if first or clips else [])
+        return [*opening, *text_ids(tokenizer, f"{message}###Human: {asked}")]
+    between = [f"{style.video_end} {style.video_start}"] * (clips - 1)
+    texts = (
+        [f"{message}###Human: {style.video_start}", *between, f"{style.video_end} {asked}"]
+        if clips
+        else [f"{message}###Human: {asked}"]
+    )
+    head, *rest = (text_ids(tokenizer, text) for text in texts)
+    behind = [token for piece in rest for token in (VIDEO_TOKEN_ID, *piece)]
+    return [*(bos if first else []), *head, *behind]
+
+
+def answer_end_ids(config: StllmConfig) -> list[int]:
+    """What stands between an answer and the next turn: the end-of-sequence token, where answers end in it.
+
+    Where they end in `###`, the next turn's `###Human: ` is that end.
+    """
+    if PROMPT_FORMATS[config.prompt_format].answer_end:
+        return []
+    return eos_ids(config)[:1]
+
+
 def training_prompt(
     name: str,
     question: str,
@@ -158,10 +203,17 @@ def answer_ids(tokenizer: Any, config: StllmConfig, answer: str) -> list[int]:
     end = PROMPT_FORMATS[config.prompt_format].answer_end
     if end:
         return text_ids(tokenizer, answer + end)[: config.max_text_length]
-    eos = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
-    assert eos is not None
+    (eos, *_) = eos_ids(config)
     # Blanks before an end-of-sequence token vanish in the released tokenizer.
     return [*text_ids(tokenizer, answer.rstrip()), eos][: config.max_text_length]
+
+
+def eos_ids(config: StllmConfig) -> list[int]:
+    """Tokens that end an answer, the one it was trained with first; none where the configuration has none."""
+    eos = config.eos_token_id
+    if isinstance(eos, list):
+        return eos
+    return [] if eos is None else [eos]
 
 
 def question_ids(tokenizer: Any, config: StllmConfig, questions: Sequence[str]) -> tuple[Any, Any]:

@@ -1,0 +1,88 @@
+"""Checkpoints of a few thousand random weights, large enough to give answers that depend on what was said."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    Blip2QFormerConfig,
+    InstructBlipQFormerConfig,
+    InstructBlipVisionConfig,
+    LlamaConfig,
+    Qwen3Config,
+)
+
+from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+from st_llm_cli.model.tokenizers import QFORMER_FOLDER, Tokenizers
+from st_llm_cli.training.tokenizer import word_tokenizer
+
+TEXT = (
+    "What moves first last then The red blue circle square star left right up down and stops . ? ! ### "
+    "Carefully watch the video is it a ball Tell me more How many objects 1 2 3"
+)
+WORDS = TEXT.split()
+
+
+def micro_config(*, reads_question: bool = False, language: str = "llama", **settings: Any) -> StllmConfig:
+    tokenizer = word_tokenizer(WORDS)
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    qformer = InstructBlipQFormerConfig if reads_question else Blip2QFormerConfig
+    text = {"llama": LlamaConfig, "qwen3": Qwen3Config}[language]
+    heads = {"num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": settings.pop("context", 512)}
+    vision = {"image_size": 16, "patch_size": 8, "num_hidden_layers": 1, "initializer_range": 0.02}
+    return StllmConfig(
+        vision_config=InstructBlipVisionConfig(**sizes, **vision),
+        qformer_config=qformer(
+            **sizes,
+            num_hidden_layers=2,
+            cross_attention_frequency=1,
+            encoder_hidden_size=16,
+            vocab_size=len(tokenizer),
+        ),
+        text_config=text(**sizes, **heads, **special, num_hidden_layers=2, vocab_size=len(tokenizer)),
+        **{
+            "num_queries": 3,
+            "num_frames": 4,
+            "video_input": "all",
+            "masked_video_decoder": False,
+            "prompt_format": "plain",
+            **special,
+            **settings,
+        },
+    )
+
+
+def micro_model(
+    *, seed: int = 0, reads_question: bool = False, **settings: Any
+) -> tuple[StllmForConditionalGeneration, Tokenizers]:
+    config = micro_config(reads_question=reads_question, **settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = StllmForConditionalGeneration(config).eval()
+        for parameter in model.parameters():
+            if parameter.ndim > 1:  # wide enough for what was said to make a difference
+                torch.nn.init.normal_(parameter, std=0.5)
+        torch.nn.init.normal_(model.qformer.query_tokens, std=1.0)
+    question = word_tokenizer(WORDS) if reads_question else None
+    return model, Tokenizers(word_tokenizer(WORDS), question)
+
+
+def micro_checkpoint(folder: Path, **settings: Any) -> Path:
+    """Write such a model as `--model FOLDER` takes it."""
+    model, tokenizers = micro_model(**settings)
+    model.save_pretrained(folder)
+    tokenizers.language.save_pretrained(folder)
+    if tokenizers.question is not None:
+        tokenizers.question.save_pretrained(folder / QFORMER_FOLDER)
+    return folder
+
+
+def micro_frames(seed: int = 0, num_frames: int = 4) -> torch.Tensor:
+    """[frames, 3, 16, 16]."""
+    return torch.randn(num_frames, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
