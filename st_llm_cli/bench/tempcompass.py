@@ -10,10 +10,75 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
+from st_llm_cli.bench.benchmark import Loaded
+from st_llm_cli.bench.files import Row, find_media, name_problem, read_json, text_in, with_suffixes
 from st_llm_cli.bench.parsing import UNPARSED, Reading, plain_text, plain_words, read_choice, void_reason
+from st_llm_cli.bench.sample import Media, Sample
+from st_llm_cli.errors import DataError
+
+ORIGIN = "tempcompass_videos.zip of https://huggingface.co/datasets/lmms-lab/TempCompass"
 
 _LABELLED = re.compile(r"^(?P<name>(?:Caption|Option|Sentence) (?P<mark>\w)): (?P<text>.*)$", re.MULTILINE)
+
+
+def load(data: Path) -> Loaded:
+    """Read the questions and find their clips; a task is a way of asking and a dimension.
+
+    Raises:
+        DataError: If there are no questions, or a file is not what it should be.
+    """
+    files = {kind: _question_file(data, kind) for kind in SIZES}
+    found = {kind: path for kind, path in files.items() if path is not None}
+    if not found:
+        what = "holds no questions: looked for questions/{" + ",".join(SIZES) + "}.json"
+        raise DataError(what, where=str(data), fix="give TempCompass' folder with --data")
+    samples = [sample for kind, path in found.items() for sample in _samples(data, kind, path)]
+    absent = tuple(kind for kind in SIZES if kind not in found)
+    return Loaded(tuple(samples), sum(SIZES.values()), str(data), absent)
+
+
+def _question_file(data: Path, kind: str) -> Path | None:
+    places = (data / "questions" / f"{kind}.json", data / f"{kind}.json")
+    return next((place for place in places if place.is_file()), None)
+
+
+def _samples(data: Path, kind: str, path: Path) -> list[Sample]:
+    table = read_json(path)
+    if not isinstance(table, dict) or not all(isinstance(part, dict) for part in table.values()):
+        what = "does not hold {video: {dimension: questions}}"
+        raise DataError(what, where=str(path), fix="download the benchmark's own file")
+    samples = []
+    for video, dimensions in table.items():
+        folders = (data / "videos", data / "video", data)
+        media = Media(video, None)
+        if not name_problem(video):
+            media = find_media(video, with_suffixes(folders, [video], [".mp4"]), origin=ORIGIN)
+        for dimension, rows in dimensions.items():
+            for number, row in enumerate(rows):
+                id = f"{kind}/{video}/{dimension}/{number}"
+                samples.append(_sample(kind, dimension, id, row, media, f"{path}: {id}"))
+    return samples
+
+
+def _sample(kind: str, dimension: str, id: str, row: Row, media: Media, where: str) -> Sample:
+    question, answer = text_in(row, "question", where), text_in(row, "answer", where)
+    task, prompt = f"{kind}: {dimension}", question + PROMPT_ENDS[kind]
+    problem = name_problem(media.name)
+    candidates: tuple[str, ...] = ()
+    if kind == "multi-choice":
+        candidates = tuple(found["text"] for found in _LETTERED.finditer(question))
+        answer = answer.partition(". ")[2]
+    elif kind == "caption_matching":
+        candidates = tuple(found["text"] for found in _LABELLED.finditer(question))
+        answer = answer.partition(": ")[2]
+    elif kind == "yes_no":
+        candidates = ("yes", "no")
+        answer = answer.lower()
+    if candidates and answer not in candidates:
+        problem = f"its answer '{row['answer']}' is none of the options"
+    return Sample(id, task, KINDS[kind], (media,), question, prompt, answer, candidates, problem=problem)
 
 
 def yes_or_no(reply: str) -> tuple[str | None, str]:
@@ -74,5 +139,22 @@ def released_caption(reply: str, question: str, candidates: Sequence[str]) -> st
     return None
 
 
+SIZES = {"multi-choice": 1580, "yes_no": 2453, "caption_matching": 1503, "captioning": 2004}
+"""Ways of asking, by the name of their file, and the number of questions."""
+KINDS = {
+    "multi-choice": "lettered choice",
+    "yes_no": "yes or no",
+    "caption_matching": "caption",
+    "captioning": "description",
+}
+"""Kinds of samples; a description can only be read by a judge."""
+PROMPT_ENDS = {
+    "multi-choice": "\nPlease directly give the best option:",
+    "yes_no": "\nPlease answer yes or no:",
+    "caption_matching": "\nPlease directly give the best option:",
+    "captioning": "",
+}
+"""What the benchmark's own script puts behind each question."""
+_LETTERED = re.compile(r"^(?P<letter>[A-Z])\. (?P<text>.*)$", re.MULTILINE)
 _FIRST_WORDS = {"yes": "yes", "yeah": "yes", "yep": "yes", "y": "yes", "no": "no", "nope": "no", "n": "no"}
 _RELEASED_LETTERS = frozenset("ABCD")

@@ -1,0 +1,53 @@
+"""Multiple-choice questions as MVBench writes them, and what the released script makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from st_llm_cli.bench.files import Row, name_problem, text_in
+from st_llm_cli.bench.sample import LETTERS, Media, Sample
+from st_llm_cli.errors import DataError
+
+
+def question_block(question: str, candidates: Sequence[str]) -> str:
+    """Write a question with its lettered options, a line each, as the released model learned to read it."""
+    lines = [f"Question: {question}", "Options:"]
+    lines += [f"({letter}) {text}" for letter, text in zip(LETTERS, candidates, strict=False)]
+    return "\n".join(lines).rstrip()
+
+
+def candidates_in(row: Row, where: str) -> tuple[str, ...]:
+    """Take the options out of a row.
+
+    Raises:
+        DataError: If there are none, more than letters, or they are not texts.
+    """
+    found = row.get("candidates")
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        what = "'candidates' is not a list of texts" if "candidates" in row else "'candidates' is missing"
+        raise DataError(what, where=where, fix=f"the row has {', '.join(row) or 'nothing'}")
+    if not 1 <= len(found) <= len(LETTERS):
+        raise DataError(f"has {len(found)} candidates", where=where, fix="1 to 26 are needed")
+    return tuple(found)
+
+
+def choice_sample(id: str, task: str, row: Row, media: Sequence[Media], where: str) -> Sample:
+    """Make a sample of a row of `question`, `candidates` and `answer`.
+
+    Args:
+        id: The sample's.
+        task: The sample's.
+        row: The row.
+        media: Clips it is about.
+        where: File and row, for errors.
+
+    Raises:
+        DataError: If one of the three is missing or of another type.
+    """
+    question, answer = text_in(row, "question", where), text_in(row, "answer", where)
+    candidates = candidates_in(row, where)
+    problem = next(filter(None, (name_problem(clip.name) for clip in media)), None)
+    if answer not in candidates:
+        problem = f"its answer '{answer}' is none of the candidates"
+    prompt = question_block(question, candidates)
+    return Sample(id, task, "choice", tuple(media), question, prompt, answer, candidates, problem=problem)
