@@ -15,6 +15,7 @@ from st_llm_cli.cli.describe import describe
 from st_llm_cli.cli.options import DebugOption
 from st_llm_cli.cli.recipes import recipes
 from st_llm_cli.cli.screen import show_error
+from st_llm_cli.cli.train import train
 from st_llm_cli.errors import StllmError, UsageError
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ def stllm(
 
 app.command()(describe)
 app.command()(demo)
+app.command()(train)
 app.add_typer(recipes)
 
 

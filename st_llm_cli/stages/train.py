@@ -88,7 +88,12 @@ def _claim(output: Path, recipe: Recipe) -> None:
 
 
 def _train(
-    recipe: Recipe, stage: Train, start: Path | None, output: Path, result: Path, listener: StepListener | None
+    recipe: Recipe,
+    stage: Train,
+    start: Path | None,
+    output: Path,
+    result: Path,
+    listener: StepListener | None,
 ) -> None:
     from st_llm_cli.training.metrics import append_metrics
     from st_llm_cli.training.trainer import train_stage
@@ -113,7 +118,7 @@ def _train(
 def _starting_point(
     recipe: Recipe, stage: Train, start: Path | None
 ) -> tuple[StllmForConditionalGeneration, Any]:
-    """The model and tokenizer a stage begins with: the result before, the recipe's checkpoint, or a new model."""
+    """What a stage begins with: the result of the one before, the recipe's checkpoint, or a new model."""
     from st_llm_cli.model.checkpoint import load_checkpoint
     from st_llm_cli.training.build import new_config, new_model
     from st_llm_cli.training.data import shapes_vocabulary

@@ -1,6 +1,6 @@
 """From a recipe's sources to batches: what is shown, what is asked, and what is to be learnt.
 
-Every sample is a function of (seed, index), so that a resumed run and any number of processes see the same ones.
+Every sample is a function of (seed, index): a resumed run and any number of processes see the same ones.
 """
 
 from __future__ import annotations

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
-from st_llm_cli.recipe.schema import Train
+from st_llm_cli.recipe.schema import Part, Train
 
 
 class Muon(Optimizer):
     """Momentum whose every update of a matrix is made orthogonal; AdamW for all else.
 
-    A group with `orthogonal: True` holds matrices (a convolution counts as the matrix of its flattened kernels).
+    A group with `orthogonal: True` holds matrices; a convolution is one
+    of flattened kernels.
     Their updates are scaled to the size of AdamW's, so that one learning rate serves both kinds of groups.
 
     Source: Jordan et al. 2024, "Muon"; scale and weight decay of Liu et al. 2025 (arXiv 2502.16982).
@@ -91,13 +92,14 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     result = result / result.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     for _ in range(5):
         square = result @ result.mT  # [count, short side, short side]
-        result = _NEWTON_SCHULZ[0] * result + (
-            _NEWTON_SCHULZ[1] * square + _NEWTON_SCHULZ[2] * square @ square
-        ) @ result
+        result = (
+            _NEWTON_SCHULZ[0] * result
+            + (_NEWTON_SCHULZ[1] * square + _NEWTON_SCHULZ[2] * square @ square) @ result
+        )
     return (result.mT if tall else result).to(matrices.dtype)
 
 
-def freeze(model: StllmForConditionalGeneration, parts: Iterable[str]) -> None:
+def freeze(model: StllmForConditionalGeneration, parts: Iterable[Part]) -> None:
     """Let only the parts that are not named learn.
 
     Args:
@@ -109,8 +111,8 @@ def freeze(model: StllmForConditionalGeneration, parts: Iterable[str]) -> None:
         parameter.requires_grad_(part_of(name) not in frozen)
 
 
-def part_of(name: str) -> str:
-    """Part of the model that a parameter belongs to, a key of `PARTS`; what joins the parts is `projection`."""
+def part_of(name: str) -> Part:
+    """Part of the model that a parameter belongs to; what joins the parts is `projection`."""
     for part, prefix in PARTS.items():
         if name.startswith(prefix):
             return part
@@ -119,7 +121,7 @@ def part_of(name: str) -> str:
 
 def build_optimizer(model: StllmForConditionalGeneration, train: Train) -> Optimizer:
     """Make the optimiser that a stage asks for, over the parameters that are not frozen."""
-    groups: dict[tuple[str, bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[Part, bool, bool], list[nn.Parameter]] = {}
     embeddings = {id(each) for each in (model.get_input_embeddings(), model.get_output_embeddings())}
     tables = {id(p) for module in model.modules() if id(module) in embeddings for p in module.parameters()}
     for name, parameter in model.named_parameters():
@@ -153,7 +155,7 @@ def _muon(groups: list[dict[str, Any]], train: Train) -> Optimizer:
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
-PARTS = {
+PARTS: dict[Part, str] = {
     "vision": "vision_model.",
     "qformer": "qformer.",
     "projection": "projection.",

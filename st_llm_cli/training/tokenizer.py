@@ -16,9 +16,10 @@ ROLES = ("###Human:", "###Assistant:")
 
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Make a tokenizer that knows these words and writes them with natural blanks: "It moves left."
+    """Make a tokenizer that knows these words and writes "It moves left." with natural blanks.
 
-    Role marks are one token each. Line breaks are dropped like blanks. A word it does not know becomes `[UNK]`.
+    Role marks are one token each. Line breaks are dropped like blanks. A word it does not know becomes
+    `[UNK]`.
 
     Args:
         words: Words and marks, in the order of their ids.
@@ -29,7 +30,13 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = Split(Regex(_PIECE), behavior="removed", invert=True)
     tokenizer.decoder = Decoders(
         # WordPiece joins with blanks and takes them away before marks.
-        [WordPiece(prefix="\u2581", cleanup=True), Fuse(), Replace(" )", ")"), Replace("( ", "("), Replace(" :", ":")]
+        [
+            WordPiece(prefix="\u2581", cleanup=True),
+            Fuse(),
+            Replace(" )", ")"),
+            Replace("( ", "("),
+            Replace(" :", ":"),
+        ]
     )
     tokenizer.add_tokens([AddedToken(role, normalized=False) for role in ROLES])
     return PreTrainedTokenizerFast(

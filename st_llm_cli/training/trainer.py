@@ -101,7 +101,7 @@ def train_stage(
     trainer.remove_callback(PrinterCallback)
     with _threads(stage.threads):
         trainer.train()
-    model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
 
 
 def step_masking(method: Model, stage: Train, step: int) -> dict[str, Any]:
@@ -127,7 +127,8 @@ def _arguments(stage: Train, folder: Path) -> TrainingArguments:
         max_steps=stage.steps,
         per_device_train_batch_size=stage.batch_size,
         learning_rate=stage.lr,
-        lr_scheduler_type=stage.schedule,
+        # transformers' "constant" takes no warm-up.
+        lr_scheduler_type="constant_with_warmup" if stage.schedule == "constant" else stage.schedule,
         warmup_steps=stage.warmup_steps,
         max_grad_norm=stage.max_gradient_norm,
         seed=stage.seed,

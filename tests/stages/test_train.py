@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.model.checkpoint import load_checkpoint
+from st_llm_cli.recipe import Recipe, load_recipe
+from st_llm_cli.stages.train import run
+from st_llm_cli.training.metrics import StepMetrics
+from tests.training.small import small_recipe
+
+IMAGES = {"name": "images", "data": [{"shapes": {"kind": "images", "questions_per_clip": 2}}], "mask": False}
+VIDEOS = {"name": "videos"}
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return small_recipe(IMAGES, VIDEOS, masking="released", mvm="released")
+
+
+@pytest.fixture(scope="module")
+def folder(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    run(recipe, folder)
+    return folder
+
+
+def weights(checkpoint: Path | str) -> dict[str, torch.Tensor]:
+    return load_checkpoint(str(checkpoint), device="cpu").model.state_dict()
+
+
+def test_each_stage_leaves_a_checkpoint_that_loads(folder: Path) -> None:
+    images, videos = (weights(folder / "checkpoints" / name) for name in ("images-1", "videos-2"))
+    assert not torch.equal(images["projection.weight"], videos["projection.weight"])
+
+
+def test_a_run_folder_is_its_last_checkpoint(folder: Path) -> None:
+    last, whole = weights(folder / "checkpoints" / "videos-2"), weights(folder)
+    assert all(torch.equal(last[name], whole[name]) for name in last)
+
+
+def test_a_saved_model_says_the_same_as_before_it_was_saved(recipe: Recipe, tmp_path: Path) -> None:
+    from st_llm_cli.training.trainer import train_stage
+    from tests.training.test_build import build
+
+    first = recipe.training[0]
+    model = build(recipe)
+    result = run(recipe, tmp_path / "run")
+    assert result.trained == ("images", "videos")
+    loaded = load_checkpoint(str(tmp_path / "run" / "checkpoints" / "images-1"), device="cpu")
+    train_stage(model, loaded.tokenizers.language, recipe, first, tmp_path / "again", lambda metrics: None)
+    ids = torch.tensor([[-200, 1, 4, 5]])
+    frames = torch.rand(1, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = [each(ids, frames=frames).logits for each in (model, loaded.model)]
+    # The one attends by matrix products, as in training, the other by PyTorch's own kernel.
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_stage_starts_from_the_result_of_the_one_before(folder: Path, tmp_path: Path) -> None:
+    frozen = {**VIDEOS, "freeze": ["vision", "qformer", "language"]}
+    again = small_recipe(IMAGES, frozen, masking="released", mvm="released")
+    run(again, tmp_path / "run")
+    images, videos = (weights(tmp_path / "run" / "checkpoints" / name) for name in ("images-1", "videos-2"))
+    language = [name for name in images if name.startswith("language_model.")]
+    assert all(torch.equal(images[name], videos[name]) for name in language)
+
+
+def test_metrics_have_a_line_for_every_log_of_every_stage(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        ("images", 1),
+        ("images", 2),
+        ("videos", 1),
+        ("videos", 2),
+    ]
+    assert lines[0]["mask_ratio"] is None and lines[2]["mask_ratio"] > 0
+
+
+def test_the_resolved_recipe_reads_back_equal(recipe: Recipe, folder: Path) -> None:
+    assert load_recipe(folder / "recipe.yaml") == recipe
+    assert "torch" in json.loads((folder / "environment.json").read_text())
+
+
+def test_what_is_done_is_not_done_again(recipe: Recipe, folder: Path) -> None:
+    seen: list[StepMetrics] = []
+    before = (folder / "metrics.jsonl").read_text()
+    result = run(recipe, folder, seen.append)
+    assert result.skipped == ("images", "videos") and result.trained == ()
+    assert result.checkpoint == folder / "checkpoints" / "videos-2"
+    assert not seen and (folder / "metrics.jsonl").read_text() == before
+
+
+def test_an_interrupted_run_goes_on_with_the_stage_that_is_missing(
+    recipe: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    def stop(metrics: StepMetrics) -> None:
+        if metrics.stage == "videos":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "run", stop)
+    result = run(recipe, tmp_path / "run")
+    assert (result.skipped, result.trained) == (("images",), ("videos",))
+    straight, resumed = weights(folder), weights(tmp_path / "run")
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_another_recipe_is_refused(folder: Path) -> None:
+    with pytest.raises(TrainingError, match="holds a run of another recipe, or of other settings") as caught:
+        run(small_recipe(IMAGES), folder)
+    assert caught.value.where == str(folder)
+    assert caught.value.fix == "give another --output"
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(TrainingError, match="exists, and is not a run folder"):
+        run(recipe, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -1,0 +1,128 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.recipe.schema import Recipe
+from st_llm_cli.training.data import shapes_vocabulary
+from st_llm_cli.training.metrics import StepMetrics
+from st_llm_cli.training.tokenizer import word_tokenizer
+from st_llm_cli.training.trainer import step_masking, train_stage
+from tests.training.small import small_recipe
+from tests.training.test_build import build
+
+METHOD: dict[str, Any] = {"masking": "released", "mvm": "released"}
+
+
+def train(recipe: Recipe, folder: Path) -> tuple[dict[str, Tensor], list[StepMetrics]]:
+    """Train a new model by the recipe's only stage; its weights and metrics."""
+    model = build(recipe)
+    seen: list[StepMetrics] = []
+    tokenizer = word_tokenizer(shapes_vocabulary())
+    train_stage(model, tokenizer, recipe, recipe.training[0], folder, seen.append)
+    assert not model.training
+    return model.state_dict(), seen
+
+
+def test_loss_falls(tmp_path: Path) -> None:
+    recipe = small_recipe({"steps": 40, "lr": 5e-3, "optimizer": "muon", "log_every": 10})
+    _, seen = train(recipe, tmp_path)
+    assert [metrics.step for metrics in seen] == [10, 20, 30, 40]
+    assert seen[-1].language_loss < 0.6 * seen[0].language_loss
+
+
+def test_a_seed_gives_the_same_weights_to_the_last_bit(tmp_path: Path) -> None:
+    first, again, other = (
+        train(small_recipe({"steps": 3, "seed": seed}, **METHOD), tmp_path)[0] for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["projection.weight"], other["projection.weight"])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_both_precisions_and_optimizers_train(tmp_path: Path, optimizer: str) -> None:
+    recipe = small_recipe({"steps": 2, "optimizer": optimizer, "precision": "bfloat16"})
+    weights, _ = train(recipe, tmp_path)
+    start = build(recipe).state_dict()
+    assert all(tensor.dtype == torch.float32 for tensor in weights.values())
+    assert not torch.equal(weights["projection.weight"], start["projection.weight"])
+
+
+def test_frozen_parts_stay_as_they_were_and_the_others_learn(tmp_path: Path) -> None:
+    recipe = small_recipe({"freeze": ["vision", "language"], "weight_decay": 0.1})
+    after, _ = train(recipe, tmp_path)
+    before = build(recipe).state_dict()
+    changed = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {"qformer", "projection"}
+
+
+def test_masking_drops_video_tokens_and_adds_its_loss(tmp_path: Path) -> None:
+    _, plain = train(small_recipe({}), tmp_path)
+    _, masked = train(small_recipe({}, **METHOD), tmp_path)
+    assert plain[0].mask_ratio is None and plain[0].masked_video_loss is None
+    assert plain[0].video_tokens == 8 * 3 * 4  # rows, frames, queries
+    for metrics in masked:
+        assert metrics.mask_ratio is not None and 0.1 <= metrics.mask_ratio <= 0.7
+        assert metrics.video_tokens == 8 * (12 - int(metrics.mask_ratio * 12))
+        assert metrics.masked_video_loss is not None
+        assert metrics.loss == pytest.approx(metrics.language_loss + metrics.masked_video_loss, rel=1e-4)
+
+
+def test_masks_follow_seed_and_step() -> None:
+    recipe = small_recipe({}, **METHOD)
+
+    def drawn(seed: int, step: int) -> tuple[float, list[int]]:
+        stage = recipe.training[0].model_copy(update={"seed": seed})
+        masking = step_masking(recipe.model, stage, step)
+        return masking["mask_ratio"], torch.randperm(50, generator=masking["generator"]).tolist()
+
+    assert drawn(0, 5) == drawn(0, 5)
+    assert drawn(0, 5) != drawn(0, 6)
+    assert drawn(0, 5) != drawn(1, 5)
+
+
+def test_masked_video_loss_is_used_every_few_steps(tmp_path: Path) -> None:
+    mvm = {"loss": "cosine", "decoder": True, "weight": 1.0, "every": 3}
+    recipe = small_recipe({"steps": 4}, masking="released", mvm=mvm)
+    _, seen = train(recipe, tmp_path)
+    assert [metrics.masked_video_loss is not None for metrics in seen] == [True, False, False, True]
+    assert all(metrics.mask_ratio is not None for metrics in seen)
+
+
+def test_a_stage_can_do_without_the_masking_of_its_model(tmp_path: Path) -> None:
+    _, seen = train(small_recipe({"mask": False}, **METHOD), tmp_path)
+    assert seen[0].mask_ratio is None and seen[0].masked_video_loss is None
+
+
+def test_pictures_are_never_masked(tmp_path: Path) -> None:
+    images = {"data": [{"shapes": {"kind": "images", "questions_per_clip": 2}}]}
+    _, seen = train(small_recipe(images, **METHOD), tmp_path)
+    assert seen[0].video_tokens == 8 * 4
+    assert seen[0].mask_ratio is None and seen[0].masked_video_loss is None
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
+def test_every_schedule_warms_up(tmp_path: Path, schedule: str) -> None:
+    recipe = small_recipe({"steps": 6, "warmup_steps": 2, "schedule": schedule, "lr": 1e-3})
+    rates = [metrics.learning_rate for metrics in train(recipe, tmp_path)[1]]
+    assert rates[:3] == pytest.approx([0, 5e-4, 1e-3])
+    assert (rates[-1] == pytest.approx(1e-3)) == (schedule == "constant")
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
+    recipe = small_recipe({"steps": 3})
+    model = build(recipe)
+    with torch.no_grad():
+        model.projection.bias.fill_(float("nan"))
+    tokenizer = word_tokenizer(shapes_vocabulary())
+    with pytest.raises(TrainingError, match=r"stage 'stage0': the loss is nan at step 0 \(lower lr"):
+        train_stage(model, tokenizer, recipe, recipe.training[0], tmp_path, lambda metrics: None)
+
+
+def test_checkpoints_on_the_way_can_be_talked_to(tmp_path: Path) -> None:
+    train(small_recipe({"steps": 4, "save_every": 2}), tmp_path)
+    names = {path.name for path in (tmp_path / "checkpoint-4").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
