@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ def check_weights(folder: Path, config: StllmConfig) -> None:
     Raises:
         CheckpointError: If a file is missing or damaged, or a tensor is missing, unexpected or mis-shaped.
     """
-    found = weight_files.shapes(folder)
+    found = {name: header.shape for name, header in weight_files.headers(folder).items()}
     expected, tied = expected_shapes(config)
     problems = [f"missing {name}" for name in expected if name not in found and name not in tied]
     problems += [f"unexpected {name}" for name in found if name not in expected]
@@ -163,12 +163,16 @@ def _silent_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def listed(problems: Sequence[str], most: int = 20) -> str:
+    """One problem a line, as the end of an error's `what`; how many more if there are many."""
+    lines = [*problems[:most], *([f"… and {len(problems) - most} more"] if len(problems) > most else [])]
+    return "".join(f"\n  {line}" for line in lines) + "\n"
+
+
 def _refuse(folder: Path, problems: list[str]) -> None:
     if problems:
-        shown = "\n  ".join(problems[:20])
-        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise CheckpointError(
-            f"{len(problems)} tensors do not fit the configuration:\n  {shown}{more}",
+            f"{len(problems)} tensors do not fit the configuration:{listed(problems)}",
             where=str(folder),
             fix="take configuration and weights from the same checkpoint",
         )

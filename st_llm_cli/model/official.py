@@ -1,4 +1,4 @@
-"""The released ST-LLM checkpoints → ours: read strictly, a shard at a time, without building the model.
+"""The released ST-LLM checkpoints → ours: read strictly, without building the model.
 
 A released folder lacks much of what a checkpoint must say: the variant, the vision and Q-Former settings and
 the Q-Former's vocabulary. Sizes are read off the tensors; the rest comes from `VARIANTS` and from the caller.
@@ -6,64 +6,36 @@ the Q-Former's vocabulary. Sizes are read off the tensors; the rest comes from `
 
 from __future__ import annotations
 
-import json
-import logging
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 from transformers import AutoConfig
 
 from st_llm_cli.errors import CheckpointError
 from st_llm_cli.model import weight_files
 from st_llm_cli.model.config import StllmConfig
-from st_llm_cli.model.released_names import PREFIX, our_name, why_ignored
-from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+from st_llm_cli.model.conversion import (
+    Conversion,
+    ImportReport,
+    Offer,
+    joint_shapes,
+    read_offer,
+    refuse_problems,
+    refuse_taken,
+    settle,
+    write,
+)
+from st_llm_cli.model.sizes import Hidden, Shapes, count, qformer_sizes, vision_sizes
+from st_llm_cli.model.tokenizers import Tokenizers, released_tokenizers
+from st_llm_cli.model.variants import VARIANTS, Variant, named_variant
 
-log = logging.getLogger(__name__)
+FROZEN = ("vision_model", "qformer")
+"""Parts that training leaves alone, and that are not in files saved without DeepSpeed."""
 
-Shapes = dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a released configuration is, as far as its files do not say."""
-
-    video_input: str
-    reads_question: bool
-    masked_video_decoder: bool
-    num_frames: int
-    """Frames it was trained and is asked with."""
-    about: str
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What became of every tensor."""
-
-    loaded: int = 0
-    ignored: dict[str, str] = field(default_factory=dict)
-    """Keys read past, with the reason."""
-    missing: list[str] = field(default_factory=list)
-    """Our names that nothing filled."""
-    unexpected: list[str] = field(default_factory=list)
-    """Their keys that have no place in the model."""
-    mis_shaped: list[str] = field(default_factory=list)
-    """`name: found [..], expected [..]`."""
-
-    @property
-    def problems(self) -> list[str]:
-        """Everything that keeps the import from being trusted, one line each."""
-        return [
-            *(f"missing {name}" for name in self.missing),
-            *(f"unexpected {key}" for key in self.unexpected),
-            *(f"mis-shaped {line}" for line in self.mis_shaped),
-        ]
+BT_ADAPTER_DEPTH = 3
+"""Layers of the released BT-Adapter."""
 
 
 def import_released(
@@ -72,6 +44,7 @@ def import_released(
     variant: str,
     *,
     bert_tokenizer: Path | None = None,
+    base: Sequence[Path] = (),
     dtype: torch.dtype | None = None,
 ) -> ImportReport:
     """Convert a released checkpoint folder.
@@ -79,9 +52,10 @@ def import_released(
     Args:
         source: Folder with `config.json`, the language model's tokenizer, and weights as sharded or single
             `.bin` or safetensors files.
-        destination: Folder to write; must not hold a checkpoint yet.
+        destination: Folder to write; must not hold anything yet.
         variant: Name in `VARIANTS`.
         bert_tokenizer: Folder with the Q-Former's vocabulary, for variants that read the question.
+        base: Files or folders to take the frozen parts from, where the source was saved without them.
         dtype: Type to store; as found if None.
 
     Returns:
@@ -89,228 +63,131 @@ def import_released(
 
     Raises:
         CheckpointError: If anything is missing, unexpected or mis-shaped, or a file cannot be read.
+        UsageError: If there is no such variant.
     """
-    from st_llm_cli.model.tokenizers import write_released_tokenizers
-
-    settings = _variant(variant)
-    if (destination / "config.json").exists():
-        raise CheckpointError("already holds a checkpoint", where=str(destination), fix="name another folder")
-    shapes = weight_files.shapes(source)
-    config = released_config(shapes, settings, *_read_configs(source))
-    _refuse(check_names(shapes, config), source)
-    destination.mkdir(parents=True, exist_ok=True)
-    write_released_tokenizers(source, destination, config, bert_tokenizer=bert_tokenizer)
-    loaded = _convert(source, destination, config.reads_question, dtype)
-    config.dtype = dtype or loaded
-    config.architectures = [StllmForConditionalGeneration.__name__]
-    config.save_pretrained(destination)
-    return check_names(shapes, config)
+    refuse_taken(destination)
+    conversion = plan_released(source, variant, bert_tokenizer=bert_tokenizer, base=base, dtype=dtype)
+    write(conversion, destination)
+    return conversion.report
 
 
-def check_names(shapes: Shapes, config: StllmConfig) -> ImportReport:
-    """Hold the tensors of a released file against the model they are to fill, on meta tensors.
-
-    Args:
-        shapes: Shape of each tensor by its released name.
-        config: Configuration of the model.
-    """
-    with torch.device("meta"):
-        model = StllmForConditionalGeneration(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    ignored: dict[str, str] = {}
-    unexpected, mis_shaped = [], []
-    found: set[str] = set()
-    for key, shape in shapes.items():
-        if reason := why_ignored(key):
-            ignored[key] = reason
-            continue
-        name = our_name(key, reads_question=config.reads_question)
-        target, _, half = (name or "").partition(":")
-        if target not in expected:
-            unexpected.append(key)
-            continue
-        wanted = (expected[target][0] // 3,) if half else expected[target]
-        if shape != wanted:
-            mis_shaped.append(f"{key}: found {list(shape)}, expected {list(wanted)}")
-        found.add(name or "")
-    biases = {name for name in found if name.endswith((":q", ":v"))}
-    whole = {name[:-2] for name in biases if {name[:-2] + ":q", name[:-2] + ":v"} <= biases}
-    tied = set(model.all_tied_weights_keys)
-    missing = [name for name in expected if name not in found | whole | tied]
-    return ImportReport(
-        loaded=len(found), ignored=ignored, missing=missing, unexpected=unexpected, mis_shaped=mis_shaped
-    )
+def plan_released(
+    source: Path,
+    variant: str,
+    *,
+    bert_tokenizer: Path | None = None,
+    base: Sequence[Path] = (),
+    dtype: torch.dtype | None = None,
+) -> Conversion:
+    """Settle the import of a released checkpoint; arguments and errors as for `import_released`."""
+    settings = named_variant(variant)
+    offers = _offers(source, base, settings)
+    if offers[0].layout != "released":
+        what = f"not a released ST-LLM checkpoint: its tensors are named as in {offers[0].layout} files"
+        raise CheckpointError(what, where=str(source), fix="check the path")
+    tokenizers = released_tokenizers(source, settings.reads_question, bert_tokenizer)
+    try:
+        conversion = settle(offers, _config(source, offers, settings), tokenizers, dtype=dtype)
+        refuse_problems(conversion.report, source, fix=_what_to_do(conversion.report))
+    except CheckpointError as error:
+        fitting = [name for name in VARIANTS if _fits(source, base, VARIANTS[name], tokenizers)]
+        if not fitting:
+            raise
+        raise CheckpointError(
+            f"not of variant {variant}: {error.what}",
+            where=str(source),
+            fix=f"use --variant {' or '.join(fitting)}",
+        ) from error
+    if tokenizers.question is not None:
+        check_vocabulary(tokenizers.question, conversion.config, bert_tokenizer)
+    return conversion
 
 
 def released_config(
-    shapes: Shapes, variant: Variant, language: dict[str, Any], heads: dict[str, int] | None = None
+    shapes: Shapes, variant: Variant, language: dict[str, Any], hidden: Hidden | None = None
 ) -> StllmConfig:
     """Read the sizes off the tensors.
 
     Args:
-        shapes: Shape of each tensor by its released name.
+        shapes: Shape of each tensor by our name.
         variant: What the files do not say.
         language: The released `config.json`, a Llama configuration but for its `model_type`.
-        heads: Attention heads of `vit` and `qformer`; the released 16 and 12 if None.
+        hidden: What no tensor tells; as released if None.
+
+    Raises:
+        CheckpointError: If a part is missing.
     """
-    heads = heads or {"vit": 16, "qformer": 12}
+    hidden = hidden or Hidden()
     text = AutoConfig.for_model("llama", **{k: v for k, v in language.items() if k not in _NOT_LLAMA})
-    vision_dim = shapes[f"{PREFIX}visual_encoder.cls_token"][-1]
-    patch = shapes[f"{PREFIX}visual_encoder.patch_embed.proj.weight"][-1]
-    patches = shapes[f"{PREFIX}visual_encoder.pos_embed"][1] - 1
-    queries = shapes[f"{PREFIX}query_tokens"]
-    layers = _count(shapes, r".*Qformer\.bert\.encoder\.layer\.(\d+)\..*")
-    crossed = sorted(_numbers(shapes, r".*encoder\.layer\.(\d+)\.crossattention\..*"))
-    qformer = {
-        "model_type": "instructblip_qformer" if variant.reads_question else "blip_2_qformer",
-        "hidden_size": queries[-1],
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads["qformer"],
-        "intermediate_size": shapes[f"{PREFIX}Qformer.bert.encoder.layer.0.intermediate_query.dense.weight"][
-            0
-        ],
-        "cross_attention_frequency": crossed[1] - crossed[0] if len(crossed) > 1 else layers,
-        "encoder_hidden_size": vision_dim,
-    }
-    if variant.reads_question:
-        qformer["vocab_size"] = shapes[f"{PREFIX}Qformer.bert.embeddings.word_embeddings.weight"][0]
-        positions = shapes[f"{PREFIX}Qformer.bert.embeddings.position_embeddings.weight"][0]
-        qformer["max_position_embeddings"] = positions
-    adapter = shapes.get(f"{PREFIX}down_proj.weight")
-    positions = shapes.get(f"{PREFIX}visual_encoder.BTAdapter_position.weight", (64, 0))[0]
+    adapter = shapes.get("global_local.down.weight", (1024,))
+    branches = count(shapes, r"bt_adapter\.spatial\.(\d+)\..*") or BT_ADAPTER_DEPTH
     return StllmConfig(
-        vision_config={
-            "model_type": "instructblip_vision_model",
-            "hidden_size": vision_dim,
-            "num_hidden_layers": _count(shapes, r".*visual_encoder\.blocks\.(\d+)\..*"),
-            "num_attention_heads": heads["vit"],
-            "intermediate_size": shapes[f"{PREFIX}visual_encoder.blocks.0.mlp.fc1.weight"][0],
-            "patch_size": patch,
-            "image_size": patch * round(patches**0.5),
-            "layer_norm_eps": 1e-6,
-        },
-        qformer_config=qformer,
+        vision_config=vision_sizes(shapes, hidden),
+        qformer_config=qformer_sizes(shapes, hidden, reads_question=variant.reads_question),
         text_config=text,
-        num_queries=queries[1],
-        bt_adapter_depth=_count(shapes, r".*visual_encoder\.BTAdapter_S\.(\d+)\..*"),
-        bt_adapter_positions=positions,
+        num_queries=shapes["qformer.query_tokens"][1],
+        bt_adapter_depth=branches if variant.bt_adapter else 0,
+        bt_adapter_positions=shapes.get("bt_adapter.time_embedding.weight", (64,))[0],
         video_input=variant.video_input,
-        num_local_frames=heads.get("residual_size", 16),
-        adapter_dim=adapter[0] if adapter else 1024,
+        num_local_frames=hidden.num_local_frames,
+        adapter_dim=adapter[0],
         masked_video_decoder=variant.masked_video_decoder,
         num_frames=variant.num_frames,
-        prompt_format="instructblip" if variant.reads_question else "minigpt4",
+        prompt_format=variant.prompt_format,
         bos_token_id=2 if variant.reads_question else 1,
         eos_token_id=2,
         pad_token_id=text.vocab_size - 1 if variant.reads_question else 0,
     )
 
 
-def _convert(source: Path, destination: Path, reads_question: bool, dtype: torch.dtype | None) -> torch.dtype:
-    """Write our safetensors files, one per file read, and their index; return the type stored."""
-    weight_map: dict[str, str] = {}
-    biases: dict[str, Tensor] = {}
-    total, stored = 0, dtype
-    files = weight_files.paths(source)
-    for number, path in enumerate(files, start=1):
-        shard: dict[str, Tensor] = {}
-        for key, tensor in weight_files.tensors(path):
-            if why_ignored(key):
-                continue
-            name = our_name(key, reads_question=reads_question)
-            assert name is not None  # check_names has refused unknown keys
-            stored = stored or tensor.dtype
-            (biases if ":" in name else shard)[name] = tensor.to(stored).contiguous()
-        shard |= _joined_biases(biases)
-        file_name = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        save_file(shard, destination / file_name, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(shard, file_name)
-        total += sum(tensor.numel() * tensor.element_size() for tensor in shard.values())
-        log.info("%s: %d tensors", path.name, len(shard))
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (destination / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
-    return stored or torch.float32
+def _offers(source: Path, base: Sequence[Path], variant: Variant) -> list[Offer]:
+    reads = variant.reads_question
+    frozen = [read_offer(path, reads_question=reads, parts=FROZEN) for path in base]
+    return [read_offer(source, reads_question=reads), *frozen]
 
 
-def _joined_biases(biases: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Make one qkv bias of each complete pair and take the pair away; keys have none."""
-    for name in [name[:-2] for name in biases if name.endswith(":q") and f"{name[:-2]}:v" in biases]:
-        q, v = biases.pop(f"{name}:q"), biases.pop(f"{name}:v")
-        yield name, torch.cat([q, torch.zeros_like(q), v])
-
-
-def _variant(name: str) -> Variant:
-    if name not in VARIANTS:
-        raise CheckpointError(f"no variant {name!r}", where="--variant", fix=f"one of {', '.join(VARIANTS)}")
-    return VARIANTS[name]
-
-
-def _read_configs(source: Path) -> tuple[dict[str, Any], dict[str, int] | None]:
-    """The language model's configuration, and the head counts of a model not of the released sizes."""
+def _config(source: Path, offers: Sequence[Offer], variant: Variant) -> StllmConfig:
     language = weight_files.read_json(source / "config.json")
-    if not (source / "arch.json").exists():
-        return language, None
-    arch = weight_files.read_json(source / "arch.json")["arch"]
-    heads = {"vit": arch["vit"]["heads"], "qformer": arch["qformer"]["heads"]}
-    return language, {**heads, "residual_size": arch["residual_size"]}
+    return released_config(joint_shapes(offers), variant, language, hidden_sizes(source))
 
 
-def _refuse(report: ImportReport, source: Path) -> None:
-    if report.problems:
-        shown = "\n  ".join(report.problems[:20])
-        more = f"\n  … and {len(report.problems) - 20} more" if len(report.problems) > 20 else ""
+def _fits(source: Path, base: Sequence[Path], variant: Variant, tokenizers: Tokenizers) -> bool:
+    try:
+        offers = _offers(source, base, variant)
+        return not settle(offers, _config(source, offers, variant), tokenizers).report.problems
+    except CheckpointError:  # a part the variant needs is not there at all
+        return False
+
+
+def _what_to_do(report: ImportReport) -> str:
+    if any(name.split(".")[0] in FROZEN for name in report.missing):
+        return "give the frozen parts, which are not saved without DeepSpeed, with --base"
+    return "check --variant, and that every shard is there"
+
+
+def hidden_sizes(source: Path) -> Hidden:
+    """What no tensor tells: as released, unless an `arch.json` beside the weights says otherwise."""
+    path = (source if source.is_dir() else source.parent) / "arch.json"
+    if not path.exists():
+        return Hidden()
+    says = weight_files.read_json(path)
+    arch = says.get("arch", says)
+    return Hidden(arch["vit"]["heads"], arch["qformer"]["heads"], arch["residual_size"])
+
+
+def check_vocabulary(tokenizer: Any, config: StllmConfig, folder: Path | None) -> None:
+    """Refuse a vocabulary that is not the Q-Former's.
+
+    Raises:
+        CheckpointError: If their sizes differ.
+    """
+    if len(tokenizer) != config.qformer_config.vocab_size:
         raise CheckpointError(
-            f"{len(report.problems)} tensors do not fit the variant:\n  {shown}{more}",
-            where=str(source),
-            fix="check --variant, and that every shard is there",
+            f"{len(tokenizer)} tokens, but the Q-Former knows {config.qformer_config.vocab_size}",
+            where=str(folder),
+            fix="use the vocabulary the Q-Former was trained with: bert-base-uncased",
         )
-
-
-def _numbers(shapes: Shapes, pattern: str) -> set[int]:
-    return {int(found[1]) for key in shapes if (found := re.fullmatch(pattern, key))}
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    return max(_numbers(shapes, pattern), default=-1) + 1
 
 
 # Said about themselves by the released files and the library that wrote them, not about the Llama inside.
 _NOT_LLAMA = {"model_type", "architectures", "_name_or_path", "torch_dtype", "transformers_version", "dtype"}
-
-VARIANTS = {
-    "instructblip_vicuna0": Variant(
-        video_input="residual",
-        reads_question=True,
-        masked_video_decoder=True,
-        num_frames=64,
-        about="conversation: 64 frames, global-local input with 16 local frames",
-    ),
-    "instructblip_vicuna0_btadapter": Variant(
-        video_input="all",
-        reads_question=True,
-        masked_video_decoder=True,
-        num_frames=16,
-        about="question answering: 16 frames, all tokens, BT-Adapter",
-    ),
-    "minigpt4_vicuna0_btadapter": Variant(
-        video_input="all",
-        reads_question=False,
-        masked_video_decoder=True,
-        num_frames=16,
-        about="question answering from MiniGPT-4: 16 frames, all tokens, BT-Adapter, question-free Q-Former",
-    ),
-    "instructblip_vicuna0_btadapter_mean": Variant(
-        video_input="mean",
-        reads_question=True,
-        masked_video_decoder=False,
-        num_frames=16,
-        about="averaged baseline: mean over 16 frames",
-    ),
-    "instructblip_vicuna0_plain": Variant(
-        video_input="residual",
-        reads_question=True,
-        masked_video_decoder=False,
-        num_frames=64,
-        about="global-local input trained without masking",
-    ),
-}

@@ -36,39 +36,63 @@ def load_tokenizers(folder: Path, config: StllmConfig) -> Tokenizers:
     return Tokenizers(language, question)
 
 
-def write_released_tokenizers(
-    source: Path, destination: Path, config: StllmConfig, *, bert_tokenizer: Path | None
-) -> None:
-    """Set up the tokenizers as the released code does when it loads, and keep them that way.
+def save_tokenizers(tokenizers: Tokenizers, folder: Path) -> None:
+    """Write the tokenizers into one of our checkpoint folders."""
+    tokenizers.language.save_pretrained(folder)
+    if tokenizers.question is not None:
+        tokenizers.question.save_pretrained(folder / QFORMER_FOLDER)
+
+
+def released_tokenizers(source: Path, reads_question: bool, bert_tokenizer: Path | None) -> Tokenizers:
+    """Set up the tokenizers as the released code does when it loads.
 
     Args:
-        source: Released folder, with the plain Vicuna tokenizer.
-        destination: Our folder.
-        config: Configuration of the checkpoint.
+        source: Folder with the plain Vicuna tokenizer.
+        reads_question: Whether the Q-Former reads the question.
         bert_tokenizer: Folder with the Q-Former's uncased BERT vocabulary, before `[DEC]` is added.
 
     Raises:
-        CheckpointError: If a tokenizer is missing, or its size is not that of the embedding.
+        CheckpointError: If a tokenizer is missing or cannot be read.
     """
-    _released_language_tokenizer(source, pad=config.reads_question).save_pretrained(destination)
-    if not config.reads_question:
-        return
-    if bert_tokenizer is None:
+    question = question_tokenizer(source, bert_tokenizer) if reads_question else None
+    return Tokenizers(_released_language_tokenizer(source, pad=reads_question), question)
+
+
+def any_language_tokenizer(folder: Path) -> Any:
+    """Read the tokenizer of a language model, and give it a padding token where it has none.
+
+    Raises:
+        CheckpointError: If it is missing or cannot be read, or nothing in it ends a text.
+    """
+    tokenizer = _load(AutoTokenizer, folder)
+    if tokenizer.eos_token_id is None:
+        what = "the tokenizer has no end-of-sequence token"
+        raise CheckpointError(what, where=str(folder), fix="give a language model that ends its answers")
+    if tokenizer.pad_token_id is None:
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    return tokenizer
+
+
+def question_tokenizer(source: Path, folder: Path | None) -> Any:
+    """Read the Q-Former's vocabulary.
+
+    Args:
+        source: Checkpoint, for the error.
+        folder: Folder with an uncased BERT vocabulary; `[DEC]` is added unless it is there.
+
+    Raises:
+        CheckpointError: If it is not given or cannot be read.
+    """
+    if folder is None:
         raise CheckpointError(
-            "this variant reads the question with a BERT vocabulary that released folders lack",
+            "this variant reads the question with a BERT vocabulary that such a checkpoint lacks",
             where=str(source),
             fix="give --bert-tokenizer DIR, a folder with vocab.txt of bert-base-uncased",
         )
-    question = _load(BertTokenizer, bert_tokenizer)
-    question.add_special_tokens({"bos_token": "[DEC]"})
-    question.truncation_side = "left"
-    if len(question) != config.qformer_config.vocab_size:
-        raise CheckpointError(
-            f"{len(question)} tokens, but the Q-Former knows {config.qformer_config.vocab_size}",
-            where=str(bert_tokenizer),
-            fix="use the vocabulary the Q-Former was trained with: bert-base-uncased",
-        )
-    question.save_pretrained(destination / QFORMER_FOLDER)
+    tokenizer = _load(BertTokenizer, folder)
+    tokenizer.add_special_tokens({"bos_token": "[DEC]"})
+    tokenizer.truncation_side = "left"
+    return tokenizer
 
 
 def _released_language_tokenizer(source: Path, *, pad: bool) -> PreTrainedTokenizerFast:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
+import re
+import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,19 @@ LAYOUTS = (
 """What a folder of weights holds, in the order in which it is looked for."""
 
 
+@dataclass(frozen=True)
+class Header:
+    """What is known of a tensor without reading its values."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of its values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
 def paths(source: Path) -> list[Path]:
     """List the weight files of a folder, or the file itself.
 
@@ -39,7 +56,10 @@ def paths(source: Path) -> list[Path]:
         raise CheckpointError("no weights in this folder", where=str(source), fix=fix)
     if found.suffix != ".json":
         return [found]
-    names = sorted(set(read_json(found)["weight_map"].values()))
+    weight_map = read_json(found).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError("names no weight files", where=str(found), fix="download it again")
+    names = sorted(set(weight_map.values()))
     missing = [name for name in names if not (source / name).exists()]
     if missing:
         raise CheckpointError(
@@ -51,7 +71,9 @@ def paths(source: Path) -> list[Path]:
 
 
 def tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Read one weight file; nothing but tensors is ever unpickled.
+    """Read one weight file, tensor by tensor; nothing but tensors is ever unpickled.
+
+    The values stay on disk until they are used.
 
     Raises:
         CheckpointError: If the file is damaged, or holds something else than named tensors.
@@ -67,9 +89,20 @@ def tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     yield from _read_pickle(path).items()
 
 
-def shapes(source: Path) -> dict[str, tuple[int, ...]]:
-    """Shape of every tensor of a checkpoint, by name, without holding more than a file in memory."""
-    return {name: tuple(tensor.shape) for path in paths(source) for name, tensor in tensors(path)}
+def headers(source: Path) -> dict[str, Header]:
+    """Shape and type of every tensor of a checkpoint, by name.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged, or two files hold the same name.
+    """
+    found: dict[str, Header] = {}
+    for path in paths(source):
+        for name, tensor in tensors(path):
+            if name in found:
+                what = f"{name} is in more than one weight file"
+                raise CheckpointError(what, where=str(source), fix="download the folder again")
+            found[name] = Header(tuple(tensor.shape), tensor.dtype)
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -91,8 +124,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        # Files of before PyTorch 1.6 are no zip archives, and only archives can be left on disk.
+        on_disk = zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=on_disk)
+    except pickle.UnpicklingError as error:
+        raise _refused_pickle(path, error) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise _damaged(path, error) from error
     # LAVIS and MiniGPT-4 files keep the tensors one level down.
     state = content.get("model", content) if isinstance(content, dict) else content
@@ -103,6 +140,18 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def _refused_pickle(path: Path, error: Exception) -> CheckpointError:
+    """Tell a pickle that asks for more than tensors from one that is damaged."""
+    if asked := re.search(r"GLOBAL (\S+)", str(error)):
+        return CheckpointError(
+            f"asks to run code when it is read ({asked[1]}), which is never done",
+            where=str(path),
+            fix="save its tensors alone, in a place you trust, and give that file",
+        )
+    return _damaged(path, pickle.UnpicklingError("no tensors can be read from it"))
+
+
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return CheckpointError(f"cannot be read: {reason}", where=str(path), fix="download it again")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    what = "an empty file" if path.stat().st_size == 0 else f"damaged, cut short or no weight file: {reason}"
+    return CheckpointError(what, where=str(path), fix="download it again")
