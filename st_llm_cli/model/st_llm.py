@@ -375,7 +375,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if frames is not None:
             features = self.encode_vision(frames)
         if features is not None and not self.config.reads_question:
-            features, queries = None, self.encode_queries(features)
+            queries = self.encode_queries(features)
+            features = None
         features = None if features is None else [features[clip] for clip in clips]
         queries = None if queries is None else [queries[clip] for clip in clips]
         return None, features, queries

@@ -1,0 +1,66 @@
+from typing import Any
+
+import torch
+
+from st_llm_cli.model.config import VIDEO_TOKEN_ID, StllmConfig
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+
+WIDTH = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def model(*, reads_question: bool) -> StllmForConditionalGeneration:
+    qformer = "instructblip_qformer" if reads_question else "blip_2_qformer"
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    vision = {"model_type": "instructblip_vision_model", "image_size": 16, "patch_size": 8}
+    torch.manual_seed(0)
+    return StllmForConditionalGeneration(
+        StllmConfig(
+            vision_config={**vision, **WIDTH, "initializer_range": 0.5},
+            qformer_config={"model_type": qformer, "vocab_size": 20, **WIDTH, **no_dropout},
+            text_config={"model_type": "llama", "vocab_size": 20, **WIDTH, "initializer_range": 0.5},
+            num_queries=2,
+            video_input="all",
+            initializer_range=0.5,
+            pad_token_id=0,
+            eos_token_id=1,
+        )
+    )
+
+
+def rows() -> dict[str, Any]:
+    ids = torch.randint(2, 20, (3, 6), generator=torch.Generator().manual_seed(0))
+    labels = ids.clone()
+    labels[:, :4] = -100
+    ids[:, 0] = VIDEO_TOKEN_ID
+    return {"input_ids": ids, "labels": labels}
+
+
+FRAMES = torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+OWNERS = torch.tensor([0, 1, 1])
+
+
+def test_rows_that_share_a_clip_are_as_if_each_had_brought_it() -> None:
+    one = model(reads_question=False)
+    shared = one(**rows(), frames=FRAMES, clip_of_row=OWNERS)
+    repeated = one(**rows(), frames=FRAMES[OWNERS])
+    torch.testing.assert_close(shared.loss, repeated.loss)
+    other_way = one(**rows(), frames=FRAMES, clip_of_row=torch.tensor([0, 0, 1]))
+    assert abs(float(other_way.loss - shared.loss)) > 1e-4
+
+
+def test_each_row_that_shares_a_clip_keeps_its_own_question() -> None:
+    one = model(reads_question=True)
+    questions = torch.tensor([[2, 3], [4, 5], [6, 7]])
+    shared = one(**rows(), frames=FRAMES, clip_of_row=OWNERS, question_ids=questions)
+    repeated = one(**rows(), frames=FRAMES[OWNERS], question_ids=questions)
+    torch.testing.assert_close(shared.loss, repeated.loss)
+
+
+def test_each_row_that_shares_a_clip_has_a_mask_of_its_own() -> None:
+    one = model(reads_question=False)
+    mask = torch.zeros(3, 6, dtype=torch.bool)
+    mask[2, :3] = True
+    shared = one(**rows(), frames=FRAMES, clip_of_row=OWNERS, drop_mask=mask)
+    repeated = one(**rows(), frames=FRAMES[OWNERS], drop_mask=mask)
+    assert int(shared.video_tokens) == 3 * 6 - 3
+    torch.testing.assert_close(shared.loss, repeated.loss)
