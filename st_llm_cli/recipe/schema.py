@@ -129,6 +129,9 @@ class Model(Block):
     frames with the mean of all frames added."""
     num_local_frames: Positive | None = None
     """Local frames of the `residual` input; given with that input only."""
+    positions: Literal["compact", "original"] = "compact"
+    """Position ids of the video tokens that masking leaves: `compact` closes the gaps (released code),
+    `original` keeps them, so that a token's position says which frame it is of."""
     masking: Annotated[Masking | None, _preset("masking")] = None
     """Dynamic masking: a block, or the name of a preset (`released`, `paper`)."""
     mvm: Annotated[MaskedVideo | None, _preset("mvm")] = None
@@ -146,6 +149,9 @@ class Shapes(Block):
 
     kind: Literal["images", "videos"] = "videos"
     """`images`: single frames; `videos`: clips of `video.num_frames` frames."""
+    kinds: Annotated[tuple[str, ...] | None, Field(min_length=1, strict=False)] = None
+    """Kinds of questions, drawn evenly from those a scene gives; a kind named twice comes twice as often. All
+    kinds but descriptions if absent."""
     questions_per_clip: Positive = 4
     """Questions about each clip, caption included: each a sequence of its own, sharing the clip's tokens."""
     captions: Share = 0.5

@@ -49,6 +49,7 @@ def new_config(
         text_config=_language(new.language, words, special),
         num_queries=new.qformer.num_queries,
         video_input=model.video_input,
+        positions=model.positions,
         adapter_dim=new.language.hidden_dim // 4,
         masked_video_decoder=model.mvm is not None and model.mvm.decoder,
         masked_video_loss="cosine" if model.mvm is None else model.mvm.loss,

@@ -5,6 +5,7 @@ Every sample is a function of (seed, index): a resumed run and any number of pro
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from st_llm_cli.errors import RecipeError
 from st_llm_cli.model import prompt
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.sequence import IGNORED_LABEL
@@ -52,9 +54,20 @@ class Example:
 
 
 class ExampleStream(Dataset[Example]):
-    """The samples of a training stage, in the order in which they are used."""
+    """The samples of a training stage, in the order in which they are used.
+
+    Args:
+        train: The stage.
+        num_frames: Frames of a clip.
+        resolution: Side of the frames in pixels.
+
+    Raises:
+        RecipeError: If the stage asks for a kind of question that there is not, or not of every scene.
+    """
 
     def __init__(self, train: Train, num_frames: int, resolution: int) -> None:
+        for source in train.data:
+            _check_kinds(source.shapes)
         self.train = train
         self.num_frames = num_frames
         self.resolution = resolution
@@ -78,6 +91,20 @@ def sample_rng(seed: int, *place: int | str) -> Random:
     return Random("/".join(map(str, (seed, *place))))
 
 
+def _check_kinds(source: Shapes) -> None:
+    table = questions.IMAGE_QUESTION_KINDS if source.kind == "images" else questions.QUESTION_KINDS
+    for kind in source.kinds or ():
+        if kind not in KINDS[source.kind]:
+            near = difflib.get_close_matches(kind, KINDS[source.kind], n=1)
+            fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(KINDS[source.kind])}"
+            raise RecipeError(f"no kind of question '{kind}' of {source.kind}", where="shapes.kinds", fix=fix)
+    for seed in range(_SCENES_TO_CHECK if source.kinds else 0):
+        scene = make_scene(seed)
+        if all(table[kind](scene, Random(seed)) is None for kind in source.kinds or ()):
+            what = "some scenes give no question of these kinds"
+            raise RecipeError(what, where="shapes.kinds", fix="add a kind that all give, such as color")
+
+
 def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int) -> Example:
     """Draw a scene of moving shapes and ask about it.
 
@@ -95,6 +122,7 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int) -
 
 
 def _tasks(source: Shapes, scene: Scene, rng: Random) -> list[Task]:
+    kinds = source.kinds or KINDS[source.kind]
     ask = questions.ask_any_image if source.kind == "images" else questions.ask_any
     tasks = []
     if rng.random() < source.captions:
@@ -102,12 +130,12 @@ def _tasks(source: Shapes, scene: Scene, rng: Random) -> list[Task]:
     if source.kind == "images" and rng.random() < source.exact_places:
         tasks.append(exact_place(scene, rng))
     while len(tasks) < source.questions_per_clip:
-        question = ask(scene, rng, KINDS[source.kind])
+        question = ask(scene, rng, kinds)
         form = rng.random()
         if form < source.choices:
             tasks.append(_choice(question, scene, rng))
         elif form < source.choices + source.talks:
-            before = ask(scene, rng, KINDS[source.kind])
+            before = ask(scene, rng, kinds)
             tasks.append(Task(question.text, question.answer, history=((before.text, before.answer),)))
         else:
             tasks.append(_free(question))
@@ -198,6 +226,7 @@ class Collator:
 
 
 _FINE_CELLS = 8
+_SCENES_TO_CHECK = 50
 
 EXACT_QUESTION = "Where exactly is the {name}?"
 CAPTIONS = {"images": ("image_caption",), "videos": ("caption",)}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from st_llm_cli.errors import RecipeError
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
 from st_llm_cli.recipe.schema import Shapes, Train
 from st_llm_cli.shapes.questions import Question
@@ -107,6 +108,25 @@ def test_shares_of_one_reach_every_clip() -> None:
     assert all(not caption.choice and question.choice for caption, question in tasks)
     talks = Shapes(questions_per_clip=1, captions=0.0, talks=1.0)
     assert all(draw_shapes(talks, Random(seed), 3, 16).tasks[0].history for seed in range(20))
+
+
+def test_questions_come_from_the_kinds_asked_for() -> None:
+    source = Shapes(questions_per_clip=2, captions=0.0, kinds=("first_movement", "last_movement"))
+    asked = {task.question for seed in range(20) for task in draw_shapes(source, Random(seed), 3, 16).tasks}
+    assert all(text.endswith((" do first?", " do at the end?")) for text in asked)
+
+
+def test_an_unknown_kind_of_question_is_refused() -> None:
+    data = [{"shapes": {"kinds": ["colour"]}}]
+    with pytest.raises(RecipeError, match="no kind of question 'colour' of videos") as caught:
+        ExampleStream(stage(data=data), 3, 16)
+    assert caught.value.fix == "did you mean 'color'?"
+
+
+def test_kinds_that_not_every_scene_gives_are_refused() -> None:
+    data = [{"shapes": {"kinds": ["moves_first"]}}]
+    with pytest.raises(RecipeError, match="some scenes give no question of these kinds"):
+        ExampleStream(stage(data=data), 3, 16)
 
 
 def test_pictures_have_one_frame_and_exact_places_when_asked() -> None:
