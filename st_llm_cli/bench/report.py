@@ -1,0 +1,244 @@
+"""From predictions to numbers: per task, micro and macro, with intervals, and what they cover."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from st_llm_cli.bench.benchmark import Loaded
+from st_llm_cli.bench.parsing import DEGENERATE, EMPTY, SEVERAL, UNPARSED, void_reason
+from st_llm_cli.bench.sample import Prediction, Sample, Verdict
+from st_llm_cli.bench.scoring import SCORERS, answer_words, judge_reply, token_f1
+from st_llm_cli.bench.statistics import Interval, clustered_bootstrap, wilson
+
+Judged = tuple[Prediction, Verdict]
+WRITTEN_KINDS = ("short answer", "long answer")
+NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of questions, with how far it can be trusted."""
+
+    value: float
+    """0 to 1."""
+    n: int
+    """Questions (of a macro average: tasks) it is a share of."""
+    low: float
+    """Lower end of its 95 % interval."""
+    high: float
+    interval: str
+    """Name of the rule the interval comes from."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one scorer makes of a run."""
+
+    scorer: str
+    micro: Rate
+    """Right answers of all questions asked."""
+    macro: Rate
+    """Mean of the tasks' shares."""
+    tasks: dict[str, Rate]
+    """Share of right answers in each task."""
+    groups: dict[str, Rate]
+    """Share of pairs answered correctly as a whole, by the way of asking; empty without pairs."""
+    rules: dict[str, int]
+    """How many replies each rule decided."""
+    unparsed: int
+    """Replies that name no option, or several; wrong."""
+    empty: int
+    """Replies without any text, or without a letter or digit."""
+    void_but_right: int
+    """Verdicts `right` on such replies: a defect of the released rule."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which questions the numbers are about."""
+
+    size: int | None
+    """Questions of the whole benchmark; None where it has no fixed number."""
+    found: int
+    """Questions in its files."""
+    selected: int
+    """Questions chosen to be asked, all of them unless the run was limited."""
+    scored: int
+    """Questions with a verdict; those whose clip could not be decoded are among them, as wrong."""
+    not_decoded: dict[str, str]
+    """Questions whose clip could not be read, and why."""
+    missing: dict[str, int]
+    """Questions without their clips, by task; not asked and not scored."""
+    problems: dict[str, str]
+    """Questions that cannot be scored as they stand in the file, and why."""
+    absent: tuple[str, ...]
+    """Tasks whose questions are not there."""
+    label: str
+    """All of this in one line."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The numbers of one run."""
+
+    benchmark: str
+    coverage: Coverage
+    scorers: dict[str, Scored]
+    """By name of the scorer; only those that can read this benchmark's replies."""
+    judge_free: dict[str, float]
+    """Of written answers: mean F1 of words, share that is the reference, share that holds it; 0 to 1."""
+    needs_judge: int
+    """Predictions that only a judge can score."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON can hold it."""
+        return asdict(self)
+
+
+def report_of(
+    benchmark: str, loaded: Loaded, selected: Sequence[Sample], predictions: Sequence[Prediction]
+) -> Report:
+    """Score the predictions of one run.
+
+    Args:
+        benchmark: Its name.
+        loaded: All of its questions that were found.
+        selected: Those that the run is about.
+        predictions: One for each of them that could be asked; more must not be there.
+    """
+    scorers = {}
+    for name in SCORERS:
+        judged = [(each, verdict) for each in predictions if (verdict := judge_reply(each, name)) is not None]
+        if judged:
+            scorers[name] = _scored(name, judged, loaded.tasks)
+    readable = {kind for rules in SCORERS.values() for kind in rules}
+    needs_judge = sum(each.sample.kind not in readable for each in predictions)
+    scored = len(predictions) - needs_judge
+    return Report(
+        benchmark,
+        coverage_of(loaded, selected, predictions, scored),
+        scorers,
+        _judge_free([each for each in predictions if each.sample.kind in WRITTEN_KINDS]),
+        needs_judge,
+    )
+
+
+def coverage_of(
+    loaded: Loaded, selected: Sequence[Sample], predictions: Sequence[Prediction], scored: int
+) -> Coverage:
+    """Say which questions the numbers are about."""
+    problems = {sample.id: sample.problem for sample in selected if sample.problem}
+    missing = Counter(sample.task for sample in selected if sample.missing and not sample.problem)
+    not_decoded = {each.sample.id: each.error for each in predictions if each.error}
+    whole = loaded.size if loaded.size is not None else len(loaded.samples)
+    parts = [f"{len(predictions)} of {whole} questions"]
+    if len(selected) < len(loaded.samples):
+        parts.append(f"limited to {len(selected)}")
+    parts += [f"{task}: {count} without clip" for task, count in missing.items()][:NAMED_AT_MOST]
+    if len(missing) > NAMED_AT_MOST:
+        parts.append(f"{len(missing) - NAMED_AT_MOST} more tasks with missing clips")
+    if problems:
+        parts.append(f"{len(problems)} unusable")
+    if not_decoded:
+        parts.append(f"{len(not_decoded)} not decodable, counted as wrong")
+    if loaded.absent:
+        more = len(loaded.absent) - NAMED_AT_MOST
+        named = ", ".join(loaded.absent[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+        parts.append(f"no questions of {named}")
+    return Coverage(
+        loaded.size,
+        len(loaded.samples),
+        len(selected),
+        scored,
+        not_decoded,
+        dict(missing),
+        problems,
+        loaded.absent,
+        "; ".join(parts),
+    )
+
+
+def _scored(scorer: str, judged: Sequence[Judged], order: Sequence[str]) -> Scored:
+    values = [float(verdict.correct) for _, verdict in judged]
+    clusters = [each.sample.cluster for each, _ in judged]
+    tasks = [each.sample.task for each, _ in judged]
+    rates = {task: _task_rate(judged, task) for task in _in_order(tasks, order)}
+    macro = sum(rate.value for rate in rates.values()) / len(rates)
+    void = [(each, verdict) for each, verdict in judged if each.reply is not None and void_reason(each.reply)]
+    rules = Counter(verdict.rule for _, verdict in judged)
+    micro_interval = clustered_bootstrap(values, clusters)
+    macro_interval = clustered_bootstrap(values, clusters, tasks)
+    return Scored(
+        scorer,
+        _rate(values, micro_interval),
+        _with_interval(macro, len(rates), macro_interval or wilson(round(macro * len(values)), len(values))),
+        rates,
+        _group_rates(judged),
+        dict(rules.most_common()),
+        sum(rules[name] for name in (UNPARSED, SEVERAL, EMPTY, DEGENERATE)),
+        len(void),
+        sum(verdict.correct for _, verdict in void),
+    )
+
+
+def _task_rate(judged: Sequence[Judged], task: str) -> Rate:
+    return _rate([float(verdict.correct) for each, verdict in judged if each.sample.task == task])
+
+
+def _rate(values: Sequence[float], interval: Interval | None = None) -> Rate:
+    correct, n = round(sum(values)), len(values)
+    # Drawing from values that are all alike knows no doubt; Wilson's rule does.
+    alike = interval is None or interval.low == interval.high
+    return _with_interval(correct / n, n, wilson(correct, n) if alike or interval is None else interval)
+
+
+def _with_interval(value: float, n: int, interval: Interval) -> Rate:
+    return Rate(value, n, interval.low, interval.high, interval.method)
+
+
+def _in_order(tasks: Iterable[str], order: Sequence[str]) -> list[str]:
+    """Give the tasks in the order of the published tables, others behind them as they come."""
+    present = list(dict.fromkeys(tasks))
+    return [task for task in order if task in present] + [task for task in present if task not in order]
+
+
+def _group_rates(judged: Sequence[Judged]) -> dict[str, Rate]:
+    """Score pairs of questions, right only together: each way of asking, and all ways at once."""
+    pairs: dict[str, dict[str, list[bool]]] = {}
+    for each, verdict in judged:
+        if each.sample.kind == "pair" and each.sample.group is not None:
+            sides = pairs.setdefault(each.sample.task, {})
+            sides.setdefault(each.sample.group, []).append(verdict.correct)
+    rates = {}
+    for task, groups in pairs.items():
+        whole = [float(all(answers)) for answers in groups.values() if len(answers) == PAIR_SIZE]
+        if whole:
+            rates[task] = _rate(whole)
+    shared = set.intersection(*(set(groups) for groups in pairs.values())) if len(pairs) > 1 else set()
+    if shared:
+        together = [[answer for groups in pairs.values() for answer in groups[group]] for group in shared]
+        whole = [float(all(answers)) for answers in together if len(answers) == PAIR_SIZE * len(pairs)]
+        if whole:
+            rates["group"] = _rate(whole)
+    return rates
+
+
+def _judge_free(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Compare written answers with their references word by word."""
+    if not predictions:
+        return {}
+    pairs = [(each.reply or "", each.sample.answer) for each in predictions]
+    same = [answer_words(said) == answer_words(right) for said, right in pairs]
+    holds = [f" {answer_words(right)} " in f" {answer_words(said)} " for said, right in pairs]
+    return {
+        "token F1": sum(token_f1(said, right) for said, right in pairs) / len(pairs),
+        "same words": sum(same) / len(pairs),
+        "holds the reference": sum(holds) / len(pairs),
+    }
+
+
+PAIR_SIZE = 2
+"""Questions of a pair asked in one way: one for each of its two clips or captions."""
