@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from st_llm_cli.cli.options import DebugOption, DeviceOption, DtypeOption, JsonOption, ModelOption, SeedOption
+from st_llm_cli.cli.options import (
+    CacheOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    SeedOption,
+)
 from st_llm_cli.cli.screen import note, progress_of, show_error
 from st_llm_cli.cli.times import seconds_of
+from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.errors import StllmError, UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +83,7 @@ def describe(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    cache: CacheOption = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Longest answer, tokens.", rich_help_panel=ANSWER)
     ] = None,
@@ -97,7 +107,8 @@ def describe(
 
     One video: the answer appears as it is written. Many: one line or block each; a video that cannot
     be read is named at the end (exit code 1) and does not stop the rest. With --output, an
-    interrupted run goes on where it stopped when the same command is given again.
+    interrupted run goes on where it stopped when the same command is given again. What the model's
+    eyes made of a clip is kept, so that the next question about it needs neither file nor encoder.
 
     Examples:
     - `stllm describe clip.mp4`
@@ -123,10 +134,12 @@ def describe(
     found = find_videos(videos)
     _check_format(name, found)
 
+    tokens = open_cache(cache)
+
     def load() -> Answerer:
         from st_llm_cli.stages.video_model import load_model
 
-        return load_model(model, device=device, dtype=dtype, seed=seed)
+        return load_model(model, device=device, dtype=dtype, seed=seed, cache=tokens)
 
     if output is not None:
         settings = {"model": model, "dtype": dtype, "seed": seed, "format": name, **asdict(wish)}
@@ -135,6 +148,8 @@ def describe(
         failed = stream_one(load(), found[0], wish)
     else:
         failed = describe_to_screen(load(), found, wish, name)
+    if len(found) > 1 or wish.every is not None:
+        note_use(tokens)
     if failed:
         raise typer.Exit(1)
 

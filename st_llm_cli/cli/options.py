@@ -32,6 +32,15 @@ SeedOption = Annotated[
     int,
     typer.Option("--seed", metavar="N", min=0, rich_help_panel=MODEL, help="Seed of all that is drawn."),
 ]
+CacheOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR|off",
+        rich_help_panel=MODEL,
+        help="Where clips' tokens are kept; default: STLLM_CACHE, else the user's cache folder.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Write JSON to standard output, for machines.")
 ]

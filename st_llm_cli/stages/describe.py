@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from st_llm_cli.errors import StllmError, UsageError, VideoError
-from st_llm_cli.video.clip import Clip
-from st_llm_cli.video.reader import read_clip, read_clips
+from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.request import Request, check_request
+
+if TYPE_CHECKING:
+    from st_llm_cli.stages.clip_tokens import Look
 
 SHORTEST_PART_SECONDS = 0.1
 """What is left after the last whole part is joined to it when shorter than this."""
@@ -29,13 +31,16 @@ class Answerer(Protocol):
     def transform(self) -> Any:
         """What it needs done to each picture."""
 
-    def answer(self, clip: Clip, question: str, **generation: Any) -> str:
+    def read_clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Look | StllmError]]:
+        """Read clips ahead, in the order of the requests; an error stands for the clip it befell."""
+
+    def answer(self, clip: Look, question: str, **generation: Any) -> str:
         """Answer a question about a clip."""
 
-    def stream(self, clip: Clip, question: str, **generation: Any) -> Iterator[str]:
+    def stream(self, clip: Look, question: str, **generation: Any) -> Iterator[str]:
         """Answer piece by piece."""
 
-    def caveat(self, clip: Clip) -> str | None:
+    def caveat(self, clip: Look) -> str | None:
         """Why its answers about this clip are not to be trusted; None if nothing speaks against them."""
 
 
@@ -135,19 +140,19 @@ def request_for(model: Answerer, part: Part, wish: Wish) -> Request:
     )
 
 
-def look(model: Answerer, part: Part, wish: Wish) -> Clip:
+def look(model: Answerer, part: Part, wish: Wish) -> Look:
     """Read the frames of a part as the model wants them.
 
     Raises:
         VideoError: If the video cannot give them.
     """
-    ((_, clip),) = read_clips([request_for(model, part, wish)], workers=1)
+    ((_, clip),) = model.read_clips([request_for(model, part, wish)])
     if isinstance(clip, StllmError):
         raise clip
     return clip
 
 
-def describe(model: Answerer, part: Part, clip: Clip, wish: Wish) -> Description:
+def describe(model: Answerer, part: Part, clip: Look, wish: Wish) -> Description:
     """Describe one part of a video, whose frames are there."""
     text = model.answer(clip, wish.prompt, **wish.generation)
     duration = clip.source.duration_seconds
@@ -196,7 +201,7 @@ def describe_all(
         left = Counter(part.video for part in todo)
         yield from (outcome for video, outcome in outcomes.items() if not left[video])
         requests = [request_for(model, part, wish) for part in todo]
-        for part, (_, clip) in zip(todo, read_clips(requests), strict=True):
+        for part, (_, clip) in zip(todo, model.read_clips(requests), strict=True):
             outcome = outcomes[part.video]
             _describe_into(outcome, model, part, clip, wish, keep)
             left[part.video] -= 1
@@ -208,7 +213,7 @@ def _describe_into(
     outcome: VideoDone,
     model: Answerer,
     part: Part,
-    clip: Clip | StllmError,
+    clip: Look | StllmError,
     wish: Wish,
     keep: Callable[[Description], None],
 ) -> None:

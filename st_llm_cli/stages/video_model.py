@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from st_llm_cli.errors import UsageError
+from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.model.prompt import Prompt, chat_prompt, choice_prompt
-from st_llm_cli.video.clip import Clip
+from st_llm_cli.stages.clip_tokens import ClipTokens, Look, SeenClip
+from st_llm_cli.video.reader import read_clips
+from st_llm_cli.video.request import Request
 from st_llm_cli.video.transform import ResizeCenterCrop, normalize
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.model.tokenizers import Tokenizers
+    from st_llm_cli.tokens.store import TokenCache
 
 OUT_OF_ITS_DEPTH = (
     "the bundled model knows moving shapes only, and this clip shows something else: "
@@ -28,7 +31,12 @@ OUT_OF_ITS_DEPTH = (
 
 
 def load_model(
-    name: str = "tiny", *, device: str = "auto", dtype: str = "auto", seed: int | None = None
+    name: str = "tiny",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    seed: int | None = None,
+    cache: TokenCache | None = None,
 ) -> VideoModel:
     """Load a model to ask about clips.
 
@@ -37,12 +45,14 @@ def load_model(
         device: `auto` (cuda, else mps, else cpu), or one by name.
         dtype: `auto` (as stored), `float32`, `bfloat16` or `float16`.
         seed: Seed of sampled answers.
+        cache: Where the tokens of clips are kept, for `VideoModel.read_clips`.
 
     Raises:
         CheckpointError: If there is no such model, or its files are missing, damaged or do not fit.
     """
     model, tokenizers, folder = load_checkpoint(name, device=device, dtype=dtype)
-    return VideoModel(model, tokenizers, folder, seed=seed)
+    tokens = None if cache is None else ClipTokens(model, cache, looks_like_shapes, folder)
+    return VideoModel(model, tokenizers, folder, seed=seed, tokens=tokens)
 
 
 class VideoModel:
@@ -53,6 +63,7 @@ class VideoModel:
         tokenizers: Its tokenizers.
         folder: Where it came from.
         seed: Seed of sampled answers; each answer starts from it.
+        tokens: Tokens of clips that were looked at before; None looks at each clip anew.
     """
 
     def __init__(
@@ -62,11 +73,13 @@ class VideoModel:
         folder: Path,
         *,
         seed: int | None = None,
+        tokens: ClipTokens | None = None,
     ) -> None:
         self.model = model
         self.tokenizers = tokenizers
         self.folder = folder
         self.seed = seed
+        self.tokens = tokens
 
     @property
     def num_frames(self) -> int:
@@ -78,11 +91,22 @@ class VideoModel:
         """What it needs done to each picture."""
         return ResizeCenterCrop(self.model.config.image_size)
 
-    def answer(self, clip: Clip, question: str, **generation: Any) -> str:
+    def read_clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Look | StllmError]]:
+        """Read clips to ask about; with a cache, those seen before come as tokens, and no video is opened.
+
+        Args:
+            requests: Asking for this model's `transform`; the clips come in their order.
+
+        Yields:
+            Each request, with its clip or with the error that stands for it.
+        """
+        return read_clips(requests) if self.tokens is None else self.tokens.clips(requests)
+
+    def answer(self, clip: Look, question: str, **generation: Any) -> str:
         """Answer a question about a clip.
 
         Args:
-            clip: From `read_clip`, of any picture size.
+            clip: From `read_clip`, of any picture size, or from this model's `read_clips`.
             question: In plain words.
             generation: `max_new_tokens`, `temperature`, `top_p`, `num_beams`, `repetition_penalty`; greedy
                 unless one of them says otherwise.
@@ -99,7 +123,7 @@ class VideoModel:
             self.model, self.tokenizers, prompt, video, max_length=limit, **options
         ).text
 
-    def stream(self, clip: Clip, question: str, **generation: Any) -> Iterator[str]:
+    def stream(self, clip: Look, question: str, **generation: Any) -> Iterator[str]:
         """Answer piece by piece; the pieces joined are the answer."""
         prompt = self._chat_prompt(question)
         video = self.encode(clip, prompt)
@@ -109,7 +133,7 @@ class VideoModel:
             return
         yield from answering.stream(self.model, self.tokenizers, prompt, video, **options)
 
-    def choose(self, clip: Clip, question: str, letters: str) -> int:
+    def choose(self, clip: Look, question: str, letters: str) -> int:
         """Choose an option of a multiple-choice question without writing anything.
 
         Args:
@@ -125,12 +149,14 @@ class VideoModel:
         scores = answering.option_scores(self.model, self.tokenizers, prompt, video, letters)
         return int(np.argmax(scores))
 
-    def encode(self, clip: Clip, prompt: Prompt) -> list[Tensor]:
+    def encode(self, clip: Look, prompt: Prompt) -> list[Tensor]:
         """Look at a clip, [tokens, hidden], with the question in mind if the model reads it.
 
         Raises:
             UsageError: If the clip has more frames than the model can tell apart.
         """
+        if isinstance(clip, SeenClip):
+            return self._go_on_from(clip, prompt)
         config = self.model.config
         if config.mixes_frames and len(clip.frames) > config.bt_adapter_positions:
             what = f"{len(clip.frames)} frames, and this model tells {config.bt_adapter_positions} apart"
@@ -143,17 +169,23 @@ class VideoModel:
             self.model, self.tokenizers, prompt, frames=pixels[None].to(self.model.device)
         )
 
-    def caveat(self, clip: Clip) -> str | None:
-        """Say in one line why its answers about this clip are not to be trusted; None if nothing speaks so."""
-        if self.model.config.trained_on == "shapes" and not looks_like_shapes(clip.frames):
-            return OUT_OF_ITS_DEPTH
-        return None
+    def _go_on_from(self, clip: SeenClip, prompt: Prompt) -> list[Tensor]:
+        """Look no further than the tokens of a clip."""
+        tokens = [clip.tokens.to(self.model.device)]
+        if clip.level == "frames":
+            return answering.encode(self.model, self.tokenizers, prompt, features=tokens)
+        return answering.encode(self.model, self.tokenizers, prompt, queries=tokens)
+
+    def caveat(self, clip: Look) -> str | None:
+        """Say in one line why its answers about this clip are not to be trusted; None if they may be."""
+        if self.model.config.trained_on != "shapes":
+            return None
+        familiar = clip.shows_shapes if isinstance(clip, SeenClip) else looks_like_shapes(clip.frames)
+        return None if familiar else OUT_OF_ITS_DEPTH
 
     def _chat_prompt(self, question: str) -> Prompt:
         config = self.model.config
-        return chat_prompt(
-            config.prompt_format, question, system=True, released=config.compat == "released"
-        )
+        return chat_prompt(config.prompt_format, question, system=True, released=config.compat == "released")
 
     def _options(self, prompt: Prompt, video: list[Tensor], generation: dict[str, Any]) -> dict[str, Any]:
         """Complete the generation options, and refuse what the language model could not read."""

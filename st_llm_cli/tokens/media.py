@@ -63,7 +63,7 @@ class MediaDigests:
             return str(known["digest"])
         digest = content_digest(path)
         # A file that changes while it is read must be read again the next time.
-        if fingerprint(path) == before and _is_settled(path):
+        if fingerprint(path) == before and is_settled(path):
             self._memo.remember(place, {"fingerprint": before, "digest": digest})
         return digest
 
@@ -93,7 +93,8 @@ def _files_of(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.name)
 
 
-def _is_settled(path: Path) -> bool:
+def is_settled(path: Path) -> bool:
+    """Whether a file, or the files of a folder, were last written to long enough ago for times to tell."""
     files = _files_of(path) if path.is_dir() else [path]
     newest = max((max(file.stat().st_mtime, file.stat().st_ctime) for file in files), default=0.0)
     return abs(time.time() - newest) > SETTLED_SECONDS

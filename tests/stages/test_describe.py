@@ -1,15 +1,17 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from st_llm_cli.errors import NotAVideoError, UsageError, VideoError
+from st_llm_cli.errors import NotAVideoError, StllmError, UsageError, VideoError
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.world import make_scene
 from st_llm_cli.stages.describe import Description, Part, Wish, check, describe_all, look, parts_of
 from st_llm_cli.video.clip import Clip
+from st_llm_cli.video.reader import read_clips
+from st_llm_cli.video.request import Request
 
 
 class FramesTeller:
@@ -21,6 +23,9 @@ class FramesTeller:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.options: list[dict[str, Any]] = []
+
+    def read_clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Clip | StllmError]]:
+        return read_clips(requests)
 
     def answer(self, clip: Clip, question: str, **generation: Any) -> str:
         self.asked.append(question)
