@@ -12,6 +12,7 @@ import typer
 
 from st_llm_cli.cli.demo import demo
 from st_llm_cli.cli.describe import describe
+from st_llm_cli.cli.models import models
 from st_llm_cli.cli.options import DebugOption
 from st_llm_cli.cli.recipes import recipes
 from st_llm_cli.cli.screen import show_error
@@ -51,6 +52,7 @@ app.command()(describe)
 app.command()(demo)
 app.command()(train)
 app.add_typer(recipes)
+app.add_typer(models)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -44,7 +44,7 @@ def load_checkpoint(name: str, *, device: str = "auto", dtype: str = "auto") -> 
         CheckpointError: If there is no such model, or its files are missing, damaged or do not fit.
         UsageError: If the device or type is unknown or not there.
     """
-    place, wanted = choose_device(device), _named_dtype(dtype)
+    place, wanted = choose_device(device), named_dtype(dtype)
     folder = locate(name)
     config = read_config(folder)
     stored = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
@@ -142,7 +142,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _named_dtype(name: str) -> torch.dtype | None:
+def named_dtype(name: str) -> torch.dtype | None:
+    """Find a type by its name; None for `auto`.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
     if name not in DTYPES:
         raise UsageError(f"no type {name!r}", where="--dtype", fix=f"one of {', '.join(DTYPES)}")
     return DTYPES[name]

@@ -26,6 +26,11 @@ class Layout:
     """Their key → why it is read past; None if it should be taken."""
 
 
+def is_released(keys: Collection[str]) -> bool:
+    """Whether tensors are named as in a released ST-LLM checkpoint."""
+    return any(key.startswith(PREFIX) for key in keys)
+
+
 def recognise(keys: Collection[str], source: Path, *, reads_question: bool) -> Layout:
     """Tell from its keys what kind of file this is.
 
@@ -39,7 +44,7 @@ def recognise(keys: Collection[str], source: Path, *, reads_question: bool) -> L
     """
     if "qformer.query_tokens" in keys:
         return Layout("ours", lambda key: key, lambda key: None)
-    if any(key.startswith(PREFIX) for key in keys):
+    if is_released(keys):
         return Layout("released", lambda key: our_name(key, reads_question=reads_question), why_ignored)
     if any(key.startswith(_LAVIS_PARTS) for key in keys):
         return Layout(

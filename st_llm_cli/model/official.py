@@ -93,8 +93,9 @@ def plan_released(
         fitting = [name for name in VARIANTS if _fits(source, base, VARIANTS[name], tokenizers)]
         if not fitting:
             raise
+        reason = error.what.splitlines()[0].rstrip(":")
         raise CheckpointError(
-            f"not of variant {variant}: {error.what}",
+            f"not of variant {variant}: {reason}",
             where=str(source),
             fix=f"use --variant {' or '.join(fitting)}",
         ) from error
