@@ -123,6 +123,18 @@ def read_offer(
         CheckpointError: If a file is missing, damaged, or of no known kind.
     """
     headers = weight_files.headers(source)
+    return make_offer(source, headers, reads_question=reads_question, layout=layout, parts=parts)
+
+
+def make_offer(
+    source: Path,
+    headers: Mapping[str, Header],
+    *,
+    reads_question: bool,
+    layout: Layout | None = None,
+    parts: Collection[str] | None = None,
+) -> Offer:
+    """Sort the tensors of a source by our names; arguments as for `read_offer`."""
     layout = layout or recognise(headers, source, reads_question=reads_question)
     offer = Offer(source, layout.name)
     for key, header in headers.items():
