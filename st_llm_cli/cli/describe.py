@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from st_llm_cli.cli.options import (
+    LOOK,
     CacheOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
+    EndOption,
+    FpsOption,
+    FramesOption,
     JsonOption,
+    MaxNewTokensOption,
     ModelOption,
+    NumBeamsOption,
+    ReaderOption,
+    RepetitionPenaltyOption,
     SeedOption,
+    StartOption,
+    TemperatureOption,
+    TopPOption,
 )
 from st_llm_cli.cli.screen import note, progress_of, show_error
 from st_llm_cli.cli.times import seconds_of
@@ -30,11 +41,7 @@ if TYPE_CHECKING:
 
 FORMAT_NAMES = ("text", "jsonl", "csv", "srt", "vtt")
 DEFAULT_PROMPT = "Describe the video."
-
-
-LOOK = "What to look at"
 OUTPUT = "Output"
-ANSWER = "How to answer"
 
 
 def describe(
@@ -47,25 +54,15 @@ def describe(
     prompt: Annotated[
         str, typer.Option("--prompt", "-p", metavar="TEXT", help="What to ask about each video.")
     ] = DEFAULT_PROMPT,
-    start: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="From here on: 12.5, 1:30, 1:02:03.", rich_help_panel=LOOK),
-    ] = None,
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="Up to here.", rich_help_panel=LOOK)] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Frames per clip; default: the model's own.", rich_help_panel=LOOK),
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(metavar="F", help="Frames per second instead.", rich_help_panel=LOOK)
-    ] = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    frames: FramesOption = None,
+    fps: FpsOption = None,
     every: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Describe each stretch of, say, 10s.", rich_help_panel=LOOK),
     ] = None,
-    reader: Annotated[
-        str, typer.Option(metavar="NAME", help="pyav, torchcodec or decord.", rich_help_panel=LOOK)
-    ] = "pyav",
+    reader: ReaderOption = "pyav",
     format_name: Annotated[
         str | None,
         typer.Option("--format", metavar="F", help="text, jsonl, csv, srt or vtt.", rich_help_panel=OUTPUT),
@@ -84,22 +81,11 @@ def describe(
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
     cache: CacheOption = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Longest answer, tokens.", rich_help_panel=ANSWER)
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="T", min=0, help="Above 0: draw words.", rich_help_panel=ANSWER)
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(metavar="P", min=0, max=1, help="Draw from this share.", rich_help_panel=ANSWER),
-    ] = None,
-    num_beams: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Search with beams.", rich_help_panel=ANSWER)
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None, typer.Option(metavar="X", help="Above 1: repeat less.", rich_help_panel=ANSWER)
-    ] = None,
+    max_new_tokens: MaxNewTokensOption = None,
+    temperature: TemperatureOption = None,
+    top_p: TopPOption = None,
+    num_beams: NumBeamsOption = None,
+    repetition_penalty: RepetitionPenaltyOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

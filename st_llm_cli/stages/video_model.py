@@ -13,6 +13,7 @@ from st_llm_cli.model import answer as answering
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.model.prompt import Prompt, chat_prompt, choice_prompt
 from st_llm_cli.stages.clip_tokens import ClipTokens, Look, SeenClip
+from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
 from st_llm_cli.video.transform import ResizeCenterCrop, normalize
@@ -149,6 +150,21 @@ class VideoModel:
         scores = answering.option_scores(self.model, self.tokenizers, prompt, video, letters)
         return int(np.argmax(scores))
 
+    def answer_choice(self, clip: Look, question: str, **generation: Any) -> str:
+        """Write the answer to a multiple-choice question, as the released MVBench script has it written.
+
+        Args:
+            clip: From `read_clip`.
+            question: The question with its lettered options, a line each.
+            generation: As for `answer`; the released script is greedy, with 100 new tokens.
+
+        Returns:
+            How the answer goes on behind `Best option:(`, such as `C) text`.
+        """
+        prompt = choice_prompt(question)
+        video = self.encode(clip, prompt)
+        return answering.generate(self.model, self.tokenizers, prompt, video, **generation).text
+
     def encode(self, clip: Look, prompt: Prompt) -> list[Tensor]:
         """Look at a clip, [tokens, hidden], with the question in mind if the model reads it.
 
@@ -157,6 +173,14 @@ class VideoModel:
         """
         if isinstance(clip, SeenClip):
             return self._go_on_from(clip, prompt)
+        return answering.encode(self.model, self.tokenizers, prompt, frames=self.pixels(clip)[None])
+
+    def pixels(self, clip: Clip) -> Tensor:
+        """Normalised frames of a clip of any picture size, [frames, 3, size, size], on the model's device.
+
+        Raises:
+            UsageError: If the clip has more frames than the model can tell apart.
+        """
         config = self.model.config
         if config.mixes_frames and len(clip.frames) > config.bt_adapter_positions:
             what = f"{len(clip.frames)} frames, and this model tells {config.bt_adapter_positions} apart"
@@ -164,10 +188,7 @@ class VideoModel:
         frames = clip.frames
         if frames.shape[1:3] != (config.image_size, config.image_size):
             frames = np.stack([self.transform(frame) for frame in frames])
-        pixels = normalize(frames, config.image_mean, config.image_std)  # [frames, 3, size, size]
-        return answering.encode(
-            self.model, self.tokenizers, prompt, frames=pixels[None].to(self.model.device)
-        )
+        return normalize(frames, config.image_mean, config.image_std).to(self.model.device)
 
     def _go_on_from(self, clip: SeenClip, prompt: Prompt) -> list[Tensor]:
         """Look no further than the tokens of a clip."""
