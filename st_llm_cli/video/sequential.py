@@ -57,7 +57,7 @@ def find_sound_frames(container: InputContainer, stream: VideoStream, is_strict:
     for packet, frames in decode_packets(container, stream, is_strict):
         record.add(packet, frames)
     failed = record.failed | {place for place, stamp in enumerate(record.packets) if stamp in record.corrupt}
-    spoilt = _stamps_spoilt(record.packets, record.keys, failed)
+    spoilt = stamps_spoilt(record.packets, record.keys, failed)
     ordinals = array("q", [place for place, stamp in enumerate(record.frames) if stamp not in spoilt])
     all_shown_at = _all_frames(record) if failed else record.frames
     numbers = ordinals
@@ -165,7 +165,7 @@ def _all_frames(record: _Record) -> array[int]:
     return array("q", sorted(stamps)) if stamps.issuperset(record.frames) else record.frames
 
 
-def _stamps_spoilt(stamps: array[int], keys: bytearray, failed: set[int]) -> set[int]:
+def stamps_spoilt(stamps: array[int], keys: bytearray, failed: set[int]) -> set[int]:
     """Give the time stamps of failed packets and of those that were decoded on top of them."""
     spoilt: set[int] = set()
     is_spoilt, clean_from = False, NO_STAMP

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from st_llm_cli.errors import DamagedVideoError, NotAVideoError, UsageError
+from st_llm_cli.errors import DamagedVideoError, UsageError, VideoError
 from st_llm_cli.video.choose import Track, choose_frames
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.container import check_file
+from st_llm_cli.video.native_error import plain_words
 from st_llm_cli.video.pictures import Pictures
 from st_llm_cli.video.request import Request
 
@@ -29,15 +30,15 @@ def read_with_torchcodec(request: Request) -> Clip:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, RuntimeError, OSError) as error:
         raise UsageError(
-            f"torchcodec cannot be used ({str(error).strip().splitlines()[0]})",
+            f"torchcodec cannot be used ({plain_words(error)})",
             where="reader",
             fix="pip install 'stllm[torchcodec]', and install FFmpeg's libraries",
         ) from error
     try:
         video = VideoDecoder(str(request.path), dimension_order="NHWC", seek_mode="exact")
     except (ValueError, RuntimeError) as error:
-        raise NotAVideoError(
-            f"cannot be opened by torchcodec ({str(error).strip().splitlines()[0][:120]})",
+        raise VideoError(
+            f"cannot be opened by torchcodec ({plain_words(error)})",
             where=str(request.path),
             fix="use the reader 'pyav'",
         ) from error
@@ -53,7 +54,7 @@ def read_with_torchcodec(request: Request) -> Clip:
             times[index] = float(frame.pts_seconds) - first_second
     except (RuntimeError, IndexError) as error:
         raise DamagedVideoError(
-            f"cannot be decoded by torchcodec ({str(error).strip().splitlines()[0][:120]})",
+            f"cannot be decoded by torchcodec ({plain_words(error)})",
             where=str(request.path),
             fix="use the reader 'pyav'",
         ) from error

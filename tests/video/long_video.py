@@ -33,7 +33,7 @@ def write_long_video(
     fps: int,
     encoded: int = FRAMES_ENCODED,
 ) -> None:
-    """Write an H.264 video of `total_frames` frames, a multiple of `encoded`, which is a multiple of `group`."""
+    """Write an H.264 video; `total_frames` is a multiple of `encoded`, and that one of `group`."""
     assert total_frames % encoded == 0
     assert encoded % group == 0
     short = path.with_name(f"short_{path.name}")

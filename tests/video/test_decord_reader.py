@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from st_llm_cli.errors import NotAVideoError
+from st_llm_cli.errors import NotAVideoError, VideoError
 from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.transform import ResizeCenterCrop
 from tests.video.stripe import numbers_in, small_copy
@@ -27,7 +27,7 @@ def test_decord_pictures_go_through_the_transform() -> None:
 
 @pytest.mark.parametrize("name", ["html.mp4", "audio_only.mp4"])
 def test_what_decord_cannot_open_is_an_error_that_names_it(name: str) -> None:
-    with pytest.raises(NotAVideoError, match=r"cannot be opened by decord \(") as caught:
+    with pytest.raises(VideoError, match=r"cannot be opened by decord \(") as caught:
         read_clip(small_copy(name), reader="decord")
     assert caught.value.where == str(small_copy(name))
     assert caught.value.fix == "use the reader 'pyav'"
