@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from st_llm_cli.cli.cache import cache
 from st_llm_cli.cli.demo import demo
 from st_llm_cli.cli.describe import describe
 from st_llm_cli.cli.models import models
@@ -52,6 +53,7 @@ app.command()(describe)
 app.command()(demo)
 app.command()(train)
 app.add_typer(recipes)
+app.add_typer(cache)
 app.add_typer(models)
 
 

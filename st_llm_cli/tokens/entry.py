@@ -125,8 +125,12 @@ def read_entry(path: Path, key: Key | None = None) -> Entry:
     return Entry(tokens, header.about)
 
 
-def verify_entry(path: Path) -> Header:
+def verify_entry(path: Path, name: str | None = None) -> Header:
     """Read an entry and see that every byte is as written, and that its name fits.
+
+    Args:
+        path: The file.
+        name: What it will be called; as it is if None.
 
     Raises:
         DamagedEntryError: Saying what is wrong.
@@ -139,7 +143,7 @@ def verify_entry(path: Path) -> Header:
             found.update(block)
     if found.hexdigest() != header.sha256:
         raise _damaged(path, "its tokens are not those that were written")
-    if path.name != digest_of(header.key) + SUFFIX:
+    if (name or path.name) != digest_of(header.key) + SUFFIX:
         raise _damaged(path, "it is about something else than its name says")
     return header
 

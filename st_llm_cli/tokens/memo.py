@@ -32,16 +32,19 @@ class Memo:
     def recall(self, about: str) -> dict[str, Any] | None:
         """Give the fact about something; None if it is not known, or its file is damaged."""
         try:
-            text = self._path(about).read_text(encoding="utf-8")
-            kept = json.loads(text)
-        except (OSError, ValueError):
-            return None  # never known, cut off by a power cut, or unreadable: it is found out again
-        if not isinstance(kept, dict) or kept.get("about") != about:
+            content = self._path(about).read_bytes()
+        except OSError:
             return None
-        fact = kept.get("fact")
-        if not isinstance(fact, dict) or kept.get("check") != _check(about, fact):
-            return None  # a flipped digit would name other frames
-        return fact
+        kept = _understand(content)
+        return kept[1] if kept is not None and kept[0] == about else None
+
+    def adopt(self, content: bytes) -> bool:
+        """Take in the file of a fact from another memo of this kind; False if it is damaged."""
+        kept = _understand(content)
+        if kept is None:
+            return False
+        self.remember(*kept)
+        return True
 
     def remember(self, about: str, fact: dict[str, Any]) -> None:
         """Keep a fact for later. Where it cannot be kept, it will be found out again."""
@@ -55,6 +58,17 @@ class Memo:
     def _path(self, about: str) -> Path:
         name = digest_of(about)
         return self.folder / name[:2] / f"{name}.json"
+
+
+def _understand(content: bytes) -> tuple[str, dict[str, Any]] | None:
+    """Read what a fact is about and the fact; None if it was cut off by a power cut or changed since."""
+    try:
+        kept = json.loads(content)
+        about, fact, check = kept["about"], kept["fact"], kept["check"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    # Without this, a flipped digit would name other frames.
+    return (about, fact) if check == _check(about, fact) else None
 
 
 def _check(about: str, fact: dict[str, Any]) -> str:
