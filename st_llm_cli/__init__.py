@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from st_llm_cli.model.config import StllmConfig
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.recipe import Recipe, load_recipe
+    from st_llm_cli.stages.video_model import VideoModel, load_model
     from st_llm_cli.video.clip import Clip
     from st_llm_cli.video.reader import read_clip
 
@@ -27,7 +28,9 @@ __all__ = [
     "StllmConfig",
     "StllmError",
     "StllmForConditionalGeneration",
+    "VideoModel",
     "__version__",
+    "load_model",
     "load_recipe",
     "read_clip",
 ]
@@ -64,6 +67,8 @@ _HOMES = {
     "StllmConfig": "st_llm_cli.model.config",
     "StllmError": "st_llm_cli.errors",
     "StllmForConditionalGeneration": "st_llm_cli.model.st_llm",
+    "VideoModel": "st_llm_cli.stages.video_model",
+    "load_model": "st_llm_cli.stages.video_model",
     "load_recipe": "st_llm_cli.recipe",
     "read_clip": "st_llm_cli.video.reader",
 }
