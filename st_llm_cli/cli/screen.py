@@ -24,7 +24,10 @@ def show_error(error: StllmError) -> None:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(Text("error", style="bold red"), Text(error.what))
+    what, *details = error.what.splitlines() or [""]
+    table.add_row(Text("error", style="bold red"), Text(what))
+    for detail in details:
+        table.add_row(Text("·", style="dim", justify="right"), Text(detail.strip()))
     if error.where:
         table.add_row(Text("where", style="dim"), Text(error.where))
     if error.fix:

@@ -92,7 +92,7 @@ def _blocks(annotation: Any) -> Iterable[type[BaseModel]]:
 def report(path: Path, root: yaml.Node, problems: list[Problem], overridden: set[Place]) -> RecipeError:
     """One error that lists every problem with its line."""
     lines = []
-    for place, what in problems:
+    for place, what in sorted(problems, key=lambda problem: line_of(root, problem.place)):
         overriding = [key for key in overridden if key[: len(place)] == place or place[: len(key)] == key]
         origin = "--set" if overriding else f"line {line_of(root, place)}"
         lines.append((f"{origin}, {dotted(place)}" if place else origin, what))
