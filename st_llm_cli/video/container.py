@@ -22,23 +22,12 @@ from st_llm_cli.errors import (
 
 # FFmpeg would draw the letters of a text file as a video, or follow a playlist to other files.
 NOT_VIDEO_FORMATS = frozenset(
-    {
-        "tty",
-        "bin",
-        "xbin",
-        "adf",
-        "idf",
-        "concat",
-        "hls",
-        "dash",
-        "lavfi",
-        "sdp",
-        "rawvideo",
-        "webvtt",
-        "srt",
-        "ass",
-    }
+    "tty bin xbin adf idf concat hls dash lavfi sdp rawvideo webvtt srt ass".split()  # noqa: SIM905  shorter so
 )
+
+
+class UnknownFormatError(NotAVideoError):
+    """PyAV does not know what the file is: another reader may."""
 
 
 class NoDecoderError(DamagedVideoError):
@@ -65,8 +54,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     # FFmpeg's own messages go to standard error, over the progress bar; what matters becomes an exception.
     av.logging.set_level(None)
     try:
-        # "file:" keeps FFmpeg from taking a name with a colon for an address; the white list, from the
-        # network.
+        # "file:" keeps FFmpeg from taking a name with a colon for an address; the white list, from the web.
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
     except av.error.FFmpegError as error:
         raise _cannot_open(path, error) from error
@@ -127,12 +115,18 @@ def _cannot_open(path: Path, error: Exception) -> VideoError:
             where=str(path),
             fix="download or record it again; tools such as untrunc can sometimes save it",
         )
-    if head.lstrip()[:1] == b"<" and b"\0" not in head:
+    if _is_text(head):
+        kind = "a web page" if head.lstrip().startswith(b"<") else "a text"
         return NotAVideoError(
-            "is not a video, it begins like a web page", where=str(path), fix="download the video itself"
+            f"is not a video, it begins like {kind}", where=str(path), fix="download the video itself"
         )
-    return NotAVideoError(
+    return UnknownFormatError(
         f"is not a video that FFmpeg knows ({getattr(error, 'strerror', error)})",
         where=str(path),
         fix="check it with ffprobe, or download it again",
     )
+
+
+def _is_text(head: bytes) -> bool:
+    # Not only for the words of the error: a playlist must not reach other readers, which would follow it.
+    return not any(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in head)

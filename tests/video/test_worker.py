@@ -162,6 +162,25 @@ def test_a_child_that_hangs_ends_itself_when_its_parent_is_gone() -> None:
     assert child.wait(timeout=30) == -signal.SIGALRM
 
 
+def test_a_child_that_died_while_it_waited_is_no_clip_s_fault() -> None:
+    child = child_id()
+    os.kill(child, signal.SIGKILL)
+    while is_running(child):
+        time.sleep(0.01)
+    assert child_id() != child
+
+
+def test_a_time_limit_that_is_lifted_does_not_kill() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    limit = worker._TimeLimit(child, 0.3)
+    assert limit.lift() is False
+    time.sleep(0.5)
+    assert child.poll() is None
+    late = worker._TimeLimit(child, 0.05)
+    assert child.wait(timeout=5) == -signal.SIGKILL
+    assert late.lift() is True
+
+
 def test_warming_up_starts_the_child_that_reads() -> None:
     while worker._idle:
         worker._idle.pop().stop()
