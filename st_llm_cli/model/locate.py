@@ -17,6 +17,7 @@ HOW_TO_NAME = "give a bundled model (`stllm models list`), a folder, or a Hub id
 CONFIG = "config.json"
 OUR_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched of a Hub repository; released ones also hold `.bin` files, which only an import reads."""
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
 
 
 def locate(name: str) -> Path:
@@ -32,13 +33,13 @@ def locate(name: str) -> Path:
         CheckpointError: If there is nothing of that name, or nothing to load in it.
     """
     path = Path(name).expanduser()
+    if name in BUNDLED:  # also where a folder is called so: the default must not depend on where one stands
+        return _bundled(name)
     if path.is_dir():
         return newest_checkpoint(path)
     if path.exists():
         what = "a file, and a checkpoint is a folder"
         raise CheckpointError(what, where=name, fix="name the folder the file is in")
-    if name in BUNDLED:
-        return _bundled(name)
     if HUB_ID.fullmatch(name):
         return newest_checkpoint(fetch(name, OUR_FILES))
     raise CheckpointError(f"no model {name!r}{_did_you_mean(path)}", where="--model", fix=HOW_TO_NAME)
@@ -73,28 +74,35 @@ def fetch(hub_id: str, patterns: Sequence[str]) -> Path:
     Raises:
         CheckpointError: If it is not there, may not be read, or the Hub cannot be reached.
     """
-    # Offline mode and the endpoint are read from the environment when the library is loaded.
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import constants, errors, snapshot_download
 
+    # The base of its HTTP library's errors: that library changes with the version, this name does not.
+    no_answer = errors.HTTPError  # type: ignore[attr-defined]
     repository, _, subfolder = hub_id.partition(":")
     wanted = [f"{subfolder}/{pattern}" for pattern in patterns] if subfolder else list(patterns)
+    # Without a subfolder the checkpoint at the top is meant: weights below it are others.
+    others = [] if subfolder else [f"*/{pattern}" for pattern in WEIGHT_FILES]
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=wanted)) / subfolder
-    except LocalEntryNotFoundError as error:
+        snapshot = snapshot_download(repository, allow_patterns=wanted, ignore_patterns=others)
+    except errors.GatedRepoError as error:
+        fix = "ask for access on its page, then set HF_TOKEN"
+        raise CheckpointError("its owner lets no one read it unasked", where=hub_id, fix=fix) from error
+    except errors.RepositoryNotFoundError as error:
+        what = f"no such folder here, and no such repository on {constants.ENDPOINT}"
+        fix = "check the name; a private repository needs HF_TOKEN"
+        raise CheckpointError(what, where=hub_id, fix=fix) from error
+    except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(
             f"no such folder here, not in the Hub's cache ({constants.HF_HUB_CACHE}), "
             f"and {constants.ENDPOINT} cannot be reached",
             where=hub_id,
             fix="check the path, or connect and try again",
         ) from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"no such folder here, and the Hub refuses it: {reason}",
-            where=hub_id,
-            fix="check the name; a private or gated repository needs HF_TOKEN",
-        ) from error
+    except (no_answer, errors.HFValidationError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        what = f"no such folder here, and it cannot be fetched from {constants.ENDPOINT}: {reason}"
+        raise CheckpointError(what, where=hub_id, fix="check the name, and try again") from error
+    folder = Path(snapshot) / subfolder
     if not folder.is_dir() or not any(folder.iterdir()):
         what = f"the Hub repository has no {subfolder or 'checkpoint files'}"
         raise CheckpointError(what, where=hub_id, fix="check owner/name:subfolder")
