@@ -38,6 +38,7 @@ from st_llm_cli.errors import StllmError, UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.stages.describe import Answerer, Description, VideoDone, Wish
+    from st_llm_cli.stages.description_file import DescriptionFile
 
 FORMAT_NAMES = ("text", "jsonl", "csv", "srt", "vtt")
 DEFAULT_PROMPT = "Describe the video."
@@ -189,16 +190,20 @@ def describe_into_file(
         remove_output(output)
     with DescriptionFile(output, FORMATS[format_name], settings) as file:
         if file.count:
-            note(f"{output}: goes on after {file.count} descriptions that are there")
+            note(f"{output}: going on after {_count(file)}")
         # The model comes last: what is wrong with the output is said before the long wait.
         outcomes = describe_all(load(), videos, wish, is_done=file.has, keep=file.add)
         try:
             failed = _watch(outcomes, videos)
         except KeyboardInterrupt:
-            note(f"interrupted; {file.count} descriptions are in {output}, the same command goes on")
+            note(f"interrupted; {_count(file)} so far are in {output}, the same command goes on")
             raise
-        note(f"{output}: {file.count} descriptions")
+        note(f"{output}: {_count(file)}")
     return failed
+
+
+def _count(file: DescriptionFile) -> str:
+    return "1 description" if file.count == 1 else f"{file.count} descriptions"
 
 
 def _watch(outcomes: Iterator[VideoDone], videos: list[Path]) -> int:

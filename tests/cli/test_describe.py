@@ -94,7 +94,7 @@ def test_second_run_describes_only_what_is_missing(describe: Stllm, clips: Path,
     first = output.read_bytes()
     ran = describe(clips, "--output", output)
     assert ran.code == 0, ran.err
-    assert f"{output}: goes on after 1 description" in ran.err
+    assert f"{output}: going on after 1 description\n" in ran.err
     assert output.read_bytes().startswith(first)
     assert len(output.read_text(encoding="utf-8").splitlines()) == 3
 
@@ -169,7 +169,7 @@ def test_interrupt_leaves_with_130_and_says_how_to_go_on(clips: Path, micro: Pat
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert f"are in {output}, the same command goes on" in said
+    assert f"so far are in {output}, the same command goes on" in said
 
 
 def test_closed_pipe_is_no_error_worth_words() -> None:
