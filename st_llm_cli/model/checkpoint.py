@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging as transformers_logging
 
 from st_llm_cli.errors import CheckpointError, UsageError
@@ -80,8 +81,8 @@ def read_config(folder: Path) -> StllmConfig:
         raise CheckpointError(what, where=where, fix=fix)
     try:
         return StllmConfig.from_dict(content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        what = f"a configuration that cannot work: {_first_line(error)}"
+    except WRONG_CONFIG as error:
+        what = f"a configuration that cannot work: {reason_of(error)}"
         raise CheckpointError(what, where=where, fix="correct it, or download it again") from error
 
 
@@ -112,8 +113,8 @@ def expected_shapes(config: StllmConfig) -> tuple[dict[str, tuple[int, ...]], Ma
     try:
         with torch.device("meta"):
             model = StllmForConditionalGeneration(config)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        what = f"no model can be made of this configuration: {_first_line(error)}"
+    except (*WRONG_CONFIG, RuntimeError) as error:
+        what = f"no model can be made of this configuration: {reason_of(error)}"
         raise CheckpointError(what, where=CONFIG, fix="correct it, or download it again") from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     return shapes, model.all_tied_weights_keys
@@ -183,10 +184,15 @@ def _refuse(folder: Path, problems: list[str]) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
+    """What a library says is wrong with a configuration, in one line."""
+    if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
+        error = error.__cause__  # the error itself names only the check that failed
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+WRONG_CONFIG = (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError)
+"""What transformers raises of a configuration it cannot make sense of."""
 DEVICE_NAME = re.compile(r"(?P<kind>cpu|cuda|mps)(:(?P<number>\d+))?")
 DTYPES = {
     "auto": None,

@@ -17,6 +17,7 @@ from transformers import AutoConfig
 
 from st_llm_cli.errors import CheckpointError
 from st_llm_cli.model import weight_files
+from st_llm_cli.model.checkpoint import WRONG_CONFIG, reason_of
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.conversion import (
     NEW,
@@ -108,10 +109,9 @@ def _language(source: Path, first: Offer, folder: Path | None) -> Language:
     if folder is not None:
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except (OSError, *WRONG_CONFIG) as error:
             raise CheckpointError(
-                f"no configuration of a language model: {reason}",
+                f"no configuration of a language model: {reason_of(error)}",
                 where=str(folder),
                 fix="give a folder with config.json, tokenizer and weights",
             ) from error
