@@ -51,3 +51,23 @@ def choice_sample(id: str, task: str, row: Row, media: Sequence[Media], where: s
         problem = f"its answer '{answer}' is none of the candidates"
     prompt = question_block(question, candidates)
     return Sample(id, task, "choice", tuple(media), question, prompt, answer, candidates, problem=problem)
+
+
+def options_prompt(sample: Sample) -> str:
+    """Give the question with its options as a model is asked that only names a letter.
+
+    One form for all benchmarks, the one released models were trained on, whatever their own scripts write.
+    """
+    if sample.kind in ("choice", "pair"):
+        return sample.prompt
+    # The other kinds list their options in the question's own lines, if at all.
+    return question_block(sample.question.split("\n")[0], sample.candidates)
+
+
+def option_reply(sample: Sample, option: int) -> str:
+    """Write the reply that names an option in the way the sample's scorers read, strict and released."""
+    letter, text = sample.letters[option], sample.candidates[option]
+    # The released prompt opens the bracket itself: `Best option:(`.
+    return {"choice": f"{letter}) {text}", "lettered choice": f"{letter}. {text}", "pair": letter}.get(
+        sample.kind, text
+    )

@@ -111,13 +111,9 @@ def _announced(text: str, candidates: Sequence[str]) -> set[int]:
 
 
 def _only_one(text: str, candidates: Sequence[str]) -> set[int]:
-    """Find the letters that stand on their own anywhere; one of them is an answer, several are none."""
-    found = re.finditer(r"(?<![A-Za-z'])([A-Z])(?![A-Za-z'])", text)
-    letters = [
-        match[1]
-        for match in found
-        if not _is_article(text, match.start(1)) and not _denied(text, match.start(1), match.end(1))
-    ]
+    """Find letters before a mark or a line end, anywhere; one of them is an answer, several are none."""
+    found = re.finditer(r"(?<![^\W_])([A-Z])(?=\s*(?:$|[)\].,:;!?]))", text, re.MULTILINE)
+    letters = [match[1] for match in found if not _denied(text, *match.span(1))]
     return _options(candidates, letters)
 
 
@@ -157,11 +153,6 @@ def _opens_a_text(rest: str, candidates: Sequence[str]) -> bool:
     said = plain_words(rest)
     texts = [plain_words(candidate) for candidate in candidates]
     return any(" " in text and text.split()[0] == said[:1] and said.startswith(text) for text in texts)
-
-
-def _is_article(text: str, place: int) -> bool:
-    """Whether a letter is the word `A` or `I` rather than an option: a small word follows it."""
-    return text[place] in "AI" and re.match(r"\s+[a-z]", text[place + 1 :]) is not None
 
 
 def _denied(text: str, start: int, end: int) -> bool:

@@ -174,7 +174,7 @@ def _scored(scorer: str, judged: Sequence[Judged], order: Sequence[str]) -> Scor
     return Scored(
         scorer,
         _rate(values, micro_interval),
-        _with_interval(macro, len(rates), macro_interval or wilson(round(macro * len(values)), len(values))),
+        _with_interval(macro, len(rates), _interval(macro_interval, macro, len(values))),
         rates,
         _group_rates(judged),
         dict(rules.most_common()),
@@ -189,10 +189,13 @@ def _task_rate(judged: Sequence[Judged], task: str) -> Rate:
 
 
 def _rate(values: Sequence[float], interval: Interval | None = None) -> Rate:
-    correct, n = round(sum(values)), len(values)
-    # Drawing from values that are all alike knows no doubt; Wilson's rule does.
-    alike = interval is None or interval.low == interval.high
-    return _with_interval(correct / n, n, wilson(correct, n) if alike or interval is None else interval)
+    share = sum(values) / len(values)
+    return _with_interval(share, len(values), _interval(interval, share, len(values)))
+
+
+def _interval(drawn: Interval | None, share: float, n: int) -> Interval:
+    """Give Wilson's interval instead of one from drawing values all alike, which would know no doubt."""
+    return wilson(round(share * n), n) if drawn is None or drawn.low == drawn.high else drawn
 
 
 def _with_interval(value: float, n: int, interval: Interval) -> Rate:

@@ -13,6 +13,7 @@ import typer
 from st_llm_cli.cli.cache import cache
 from st_llm_cli.cli.demo import demo
 from st_llm_cli.cli.describe import describe
+from st_llm_cli.cli.eval import evaluate
 from st_llm_cli.cli.models import models
 from st_llm_cli.cli.options import DebugOption
 from st_llm_cli.cli.recipes import recipes
@@ -52,6 +53,7 @@ def stllm(
 app.command()(describe)
 app.command()(demo)
 app.command()(train)
+app.command("eval")(evaluate)
 app.add_typer(recipes)
 app.add_typer(cache)
 app.add_typer(models)

@@ -1,0 +1,218 @@
+"""`stllm eval`: from a benchmark's folder to scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from st_llm_cli.cli.eval_screen import check_json, show_missing, show_replies, show_report
+from st_llm_cli.cli.options import (
+    CacheOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    MaxNewTokensOption,
+    ModelOption,
+    SeedOption,
+)
+from st_llm_cli.cli.screen import note, progress_of
+from st_llm_cli.cli.token_cache import note_use, open_cache
+from st_llm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from st_llm_cli.bench.benchmark import Benchmark
+    from st_llm_cli.stages.eval import Result
+    from st_llm_cli.stages.eval_plan import Plan
+
+WHAT = "What to ask"
+HOW = "How to answer and score"
+
+
+def evaluate(
+    bench: Annotated[
+        str | None, typer.Option("--bench", "-b", metavar="NAME", help="Benchmark; see --list.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The benchmark's folder (or file, see --list).")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder of this run; run again to go on."),
+    ] = None,
+    list_all: Annotated[
+        bool, typer.Option("--list", metavar="", help="Name the benchmarks and what --data holds.")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", metavar="", help="Say what is missing, load no model; exit 1 if anything."),
+    ] = False,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Only these tasks, such as action_count.", rich_help_panel=WHAT),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Only so many questions, drawn by --seed.", rich_help_panel=WHAT),
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY",
+            help="Multiple choice: `options` scores the letters, `generate` has the answer written.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    released: Annotated[
+        bool,
+        typer.Option(
+            "--released",
+            metavar="",
+            help="As the released scripts: written answers, their frames and beams; for published numbers.",
+            rich_help_panel=HOW,
+        ),
+    ] = False,
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Frames per clip; default: the model's own.", rich_help_panel=HOW),
+    ] = None,
+    max_new_tokens: MaxNewTokensOption = None,
+    scorer: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The one to put first: strict or released.", rich_help_panel=HOW),
+    ] = "strict",
+    model: ModelOption = "tiny",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    seed: SeedOption = 0,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Measure a model on a benchmark.
+
+    Every answer is on disk before the next question; the same command goes on after an interruption.
+    Questions whose clips are missing are named and left out of the numbers, never counted as wrong.
+    The run's folder gets predictions.jsonl, scores.json and settings.json.
+
+    Examples:
+    - `stllm eval --bench shapes --data shapes/`
+    - `stllm eval --bench mvbench --data MVBench/ --check`
+    - `stllm eval --bench mvbench --data MVBench/ --output runs/mvbench --limit 200`
+    """
+    if list_all:
+        _list(as_json)
+        return
+    from st_llm_cli.stages.eval_plan import Plan, check_plan
+
+    name, benchmark = _benchmark(bench)
+    _check_scorer(scorer)
+    if data is None:
+        raise UsageError("is needed", where="--data", fix=f"give {benchmark.layout}")
+    plan = Plan(
+        name,
+        data,
+        answer=_way(answer, released),
+        num_frames=frames,
+        released=released,
+        tasks=_names(tasks),
+        limit=limit,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+    )
+    check_plan(plan)
+    if check:
+        _check(plan, as_json)
+        return
+    folder = output or Path("runs") / f"eval-{name}"
+    result = _run(plan, folder, model=model, device=device, dtype=dtype, cache=cache)
+    if as_json:
+        typer.echo(json.dumps(result.report.as_json()))
+        return
+    show_report(result.report, scorer)
+    show_replies(result.predictions)
+    note(f"{folder}: predictions.jsonl, scores.json")
+
+
+def _benchmark(name: str | None) -> tuple[str, Benchmark]:
+    from st_llm_cli.stages.eval_plan import benchmark_named
+
+    if name is None:
+        raise UsageError("no benchmark was named", where="--bench", fix="choose one of `stllm eval --list`")
+    return name, benchmark_named(name)
+
+
+def _check_scorer(name: str) -> None:
+    from st_llm_cli.bench.scoring import SCORERS
+    from st_llm_cli.stages.eval_plan import nearest
+
+    if name not in SCORERS:
+        raise UsageError(f"unknown scorer '{name}'", where="--scorer", fix=nearest(name, SCORERS))
+
+
+def _way(given: str | None, released: bool) -> str:
+    if released and given == "options":
+        what = "the released scripts have answers written"
+        raise UsageError(what, where="--answer", fix="leave out --answer, or --released")
+    return given or ("generate" if released else "options")
+
+
+def _names(given: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in given.split(",") if name.strip()) if given else ()
+
+
+def _list(as_json: bool) -> None:
+    from st_llm_cli.bench.benchmarks import BENCHMARKS
+
+    if as_json:
+        rows = [
+            {"name": name, "about": benchmark.about, "data": benchmark.layout, "judged": benchmark.judged}
+            for name, benchmark in BENCHMARKS.items()
+        ]
+        typer.echo(json.dumps(rows))
+        return
+    for name, benchmark in BENCHMARKS.items():
+        typer.echo(f"{name:<12} {benchmark.about}")
+        typer.echo(f"{'':<12} --data: {benchmark.layout}")
+
+
+def _check(plan: Plan, as_json: bool) -> None:
+    """Say which questions can be asked, and what the others lack."""
+    from st_llm_cli.stages.eval_plan import askable, load, missing_media
+
+    loaded, selected = load(plan)
+    count, missing = len(askable(selected)), missing_media(selected)
+    if as_json:
+        typer.echo(json.dumps(check_json(selected, count, missing, loaded.absent)))
+    else:
+        typer.echo(f"{count} of {len(selected)} questions can be asked")
+        for absent in loaded.absent:
+            typer.echo(f"no questions of {absent}")
+        for sample in selected:
+            if sample.problem:
+                typer.echo(f"{sample.id}: {sample.problem}")
+        show_missing(missing)
+    if count < len(selected) or loaded.absent:
+        raise typer.Exit(1)
+
+
+def _run(plan: Plan, folder: Path, *, model: str, device: str, dtype: str, cache: str | None) -> Result:
+    from st_llm_cli.stages.eval import run
+    from st_llm_cli.stages.eval_plan import askable, load
+    from st_llm_cli.stages.video_model import load_model
+
+    _, selected = load(plan)  # what is wrong with the data is said before the model's long wait
+    tokens = open_cache(cache)
+    answerer = load_model(model, device=device, dtype=dtype, seed=plan.seed, cache=tokens)
+    settings = {"model": model, "dtype": dtype}
+    with progress_of(len(askable(selected)), f"asking {plan.benchmark}") as progress:
+        try:
+            result = run(answerer, plan, folder, settings=settings, step=progress.step)
+        except KeyboardInterrupt:
+            note(f"interrupted; what was answered is in {folder}, the same command goes on")
+            raise
+    note_use(tokens)
+    return result

@@ -1,0 +1,118 @@
+"""What `stllm eval` shows: the table of tasks, what the numbers cover, missing clips, some replies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from st_llm_cli.cli.screen import note
+
+if TYPE_CHECKING:
+    from st_llm_cli.bench.report import Rate, Report
+    from st_llm_cli.bench.sample import Media, Prediction, Sample
+
+SHOWN_MISSING = 20
+SHOWN_REPLIES = 5
+
+
+def show_report(report: Report, first: str) -> None:
+    """Show the numbers of a run on standard output.
+
+    Args:
+        report: The numbers.
+        first: Name of the scorer to put first.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if report.scorers:
+        console.print(_table(report, first))
+    for scored in report.scorers.values():
+        void = f"; {scored.void_but_right} empty ones counted as right" if scored.void_but_right else ""
+        console.print(f"{scored.scorer}: {scored.unparsed} replies not readable, {scored.empty} empty{void}")
+    for name, value in report.judge_free.items():
+        console.print(f"{name}: {value:.3f}")
+    if report.needs_judge:
+        console.print(f"{report.needs_judge} replies are for a judge to read and have no verdict here")
+    console.print(f"covers {report.coverage.label}")
+
+
+def show_replies(predictions: Sequence[Prediction]) -> None:
+    """Show a few replies as they were, with what was made of them: a look at them finds most mistakes."""
+    from st_llm_cli.bench.scoring import judge_reply
+
+    note("some replies as they were:")
+    for prediction in predictions[:SHOWN_REPLIES]:
+        verdict = judge_reply(prediction, "strict")
+        read = "no verdict"
+        if verdict is not None:
+            read = f"{'right' if verdict.correct else 'wrong'} by '{verdict.rule}'"
+        said = prediction.error if prediction.reply is None else repr(prediction.reply)
+        note(f"  {prediction.sample.id}: {said} is {read}; reference {prediction.sample.answer!r}")
+
+
+def show_missing(missing: Sequence[Media]) -> None:
+    """Name missing clips by where they come from; of each origin a few, and where one was looked for."""
+    origins: dict[str, list[Media]] = {}
+    for media in missing:
+        origins.setdefault(media.origin, []).append(media)
+    for origin, clips in origins.items():
+        typer.echo(f"{len(clips)} clips missing" + (f", from {origin}" if origin else ""))
+        for media in clips[:SHOWN_MISSING]:
+            typer.echo(f"  {media.name}")
+        if len(clips) > SHOWN_MISSING:
+            typer.echo(f"  and {len(clips) - SHOWN_MISSING} more (all with --json)")
+        typer.echo(f"  looked for {clips[0].name} at:")
+        for path in clips[0].tried:
+            typer.echo(f"    {path}")
+
+
+def check_json(
+    selected: Sequence[Sample], askable: int, missing: Sequence[Media], absent: Sequence[str]
+) -> dict[str, Any]:
+    """Give what `--check` found, as JSON can hold it."""
+    rows = [
+        {"name": media.name, "tried": [str(path) for path in media.tried], "origin": media.origin}
+        for media in missing
+    ]
+    problems = {sample.id: sample.problem for sample in selected if sample.problem}
+    return {
+        "questions": len(selected),
+        "askable": askable,
+        "missing": rows,
+        "problems": problems,
+        "absent": list(absent),
+    }
+
+
+def _table(report: Report, first: str) -> Any:
+    """Build the table of tasks: questions, and the share each scorer finds right."""
+    from rich.table import Table
+
+    order = sorted(report.scorers.values(), key=lambda scored: scored.scorer != first)
+    table = Table(title=f"{report.benchmark}, % right with 95 % interval")
+    table.add_column("task")
+    table.add_column("n", justify="right")
+    for scored in order:
+        table.add_column(scored.scorer, justify="right")
+    main = order[0]
+
+    def row(name: str, rates: Sequence[Mapping[str, Rate]], key: str) -> None:
+        cells = [_percent(own[key]) if key in own else "" for own in rates]
+        table.add_row(name, str(rates[0][key].n), *cells)
+
+    for task in main.tasks:
+        row(task, [scored.tasks for scored in order], task)
+    table.add_section()
+    row("all questions (micro)", [{"micro": scored.micro} for scored in order], "micro")
+    if len(main.tasks) > 1:
+        row("mean of tasks (macro)", [{"macro": scored.macro} for scored in order], "macro")
+    for name in main.groups:
+        row(f"pairs: {name}", [scored.groups for scored in order], name)
+    return table
+
+
+def _percent(rate: Rate) -> str:
+    return f"{100 * rate.value:.1f} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"

@@ -1,0 +1,180 @@
+"""Evaluate a model on a benchmark: find the clips, ask the questions, score the replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from st_llm_cli.bench.benchmarks import BENCHMARKS
+from st_llm_cli.bench.choice import option_reply, options_prompt
+from st_llm_cli.bench.report import Report, report_of
+from st_llm_cli.bench.sample import Media, Prediction, Sample
+from st_llm_cli.errors import StllmError, UsageError, VideoError
+from st_llm_cli.stages.eval_plan import Plan, askable, frames_of, load
+from st_llm_cli.stages.prediction_file import PredictionFile
+from st_llm_cli.video.clip import Clip
+from st_llm_cli.video.reader import read_clips
+from st_llm_cli.video.request import Request
+
+
+class Answerer(Protocol):
+    """What this stage needs of a model; `VideoModel` is one."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames it looks at unless told otherwise."""
+
+    @property
+    def transform(self) -> Any:
+        """What it needs done to each picture."""
+
+    def read_clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Any]]:
+        """Read clips to ask about: each request with its clip, or with the error that stands for it."""
+
+    def answer(self, clip: Any, question: str, **generation: Any) -> str:
+        """Answer a question about a clip."""
+
+    def answer_choice(self, clip: Any, question: str, **generation: Any) -> str:
+        """Write the answer to a multiple-choice question."""
+
+    def choose(self, clip: Any, question: str, letters: str) -> int:
+        """Choose an option of a multiple-choice question without writing anything."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of an evaluation."""
+
+    report: Report
+    predictions: list[Prediction]
+    """In the benchmark's order."""
+    folder: Path
+
+
+def run(
+    model: Answerer,
+    plan: Plan,
+    folder: Path,
+    *,
+    settings: dict[str, Any] | None = None,
+    step: Callable[[str], None] = lambda id: None,
+) -> Result:
+    """Ask all questions that have no answer yet, and score the answers.
+
+    Args:
+        model: Who answers.
+        plan: What is asked, and how.
+        folder: Where predictions and scores go; an interrupted run goes on here.
+        settings: What else decides an answer (name of the model …).
+        step: Called with the id of each question that is through.
+
+    Raises:
+        UsageError: If nothing can be asked, or the folder holds a run of other settings.
+        DataError: If the benchmark's files cannot be used.
+    """
+    loaded, selected = load(plan)
+    questions = askable(selected)
+    if not questions:
+        what = f"none of {len(selected)} questions can be asked: their clips are missing"
+        raise UsageError(what, where=str(plan.data), fix="add --check to see where clips are looked for")
+    sampler, num_frames = frames_of(plan, model.num_frames)
+    decides = {**_plain(plan), "sampler": sampler, "num_frames": num_frames, **(settings or {})}
+    with PredictionFile(folder, decides) as file:
+        done = {sample.id for sample in questions if file.has(sample)}
+        for id in done:
+            step(id)
+        waiting = [sample for sample in questions if sample.id not in done]
+        for prediction in predict(model, plan, waiting):
+            file.add(prediction)
+            step(prediction.sample.id)
+        file.finish()
+        predictions = file.predictions(selected)
+    report = report_of(plan.benchmark, loaded, selected, predictions)
+    scores = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
+    (folder / "scores.json").write_text(scores, encoding="utf-8")
+    return Result(report, predictions, folder)
+
+
+def predict(model: Answerer, plan: Plan, samples: Sequence[Sample]) -> Iterator[Prediction]:
+    """Ask questions one by one, those about the same part of the same clip in a row.
+
+    A clip that cannot be read is named in the predictions of its questions; it does not stop the rest.
+    """
+    batches: dict[tuple[Request, ...], list[Sample]] = {}
+    for sample in samples:
+        requests = tuple(request_for(model, plan, media) for media in sample.clips)
+        batches.setdefault(requests, []).append(sample)
+    single = [requests for requests in batches if len(requests) == 1]
+    for request, clip in model.read_clips([requests[0] for requests in single]):
+        yield from _ask_all(model, plan, batches[(request,)], clip)
+    for requests in batches:
+        if len(requests) > 1:
+            clips = [clip for _, clip in read_clips(requests)]
+            yield from _ask_all(model, plan, batches[requests], join_clips(clips))
+
+
+def request_for(model: Answerer, plan: Plan, media: Media) -> Request:
+    """Say what is wanted of a clip: the frames of the question's part, as the model needs them."""
+    assert media.path is not None
+    sampler, num_frames = frames_of(plan, model.num_frames)
+    return Request(
+        media.path,
+        sampler=sampler,
+        num_frames=num_frames,
+        start=media.start_seconds,
+        end=media.end_seconds,
+        transform=model.transform,
+        folder_fps=media.folder_fps or Request.folder_fps,
+    )
+
+
+def join_clips(clips: Sequence[Clip | StllmError]) -> Clip | StllmError:
+    """Put clips one after the other into one; the first error, if there is one."""
+    for clip in clips:
+        if isinstance(clip, StllmError):
+            return clip
+    whole = [clip for clip in clips if isinstance(clip, Clip)]
+    frames = np.concatenate([clip.frames for clip in whole])
+    indices = tuple(index for clip in whole for index in clip.indices)
+    offsets = np.cumsum([0.0, *(clip.source.duration_seconds for clip in whole)])
+    times = tuple(
+        float(offset) + seconds
+        for offset, clip in zip(offsets, whole, strict=False)
+        for seconds in clip.times_seconds
+    )
+    return Clip(frames, indices, times, whole[0].source)
+
+
+def ask(model: Answerer, plan: Plan, sample: Sample, clip: Any) -> Prediction:
+    """Ask one question about a clip that was read."""
+    if sample.candidates and plan.answer == "options":
+        option = model.choose(clip, options_prompt(sample), sample.letters)
+        return Prediction(sample, option_reply(sample, option), option)
+    benchmark = BENCHMARKS[plan.benchmark]
+    limit = plan.max_new_tokens or benchmark.max_new_tokens
+    if sample.kind == "choice":
+        return Prediction(sample, model.answer_choice(clip, sample.prompt, max_new_tokens=limit))
+    beams = benchmark.num_beams if plan.released else 1
+    reply = model.answer(clip, sample.prompt, max_new_tokens=limit, num_beams=beams)
+    return Prediction(sample, reply)
+
+
+def _ask_all(
+    model: Answerer, plan: Plan, samples: Sequence[Sample], clip: Any | StllmError
+) -> Iterator[Prediction]:
+    for sample in samples:
+        if isinstance(clip, VideoError | UsageError):  # the question's own seconds may be the mistake
+            yield Prediction(sample, None, error=f"{type(clip).__name__}: {clip.what}")
+        elif isinstance(clip, StllmError):
+            raise clip
+        else:
+            yield ask(model, plan, sample, clip)
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    return {**asdict(plan), "data": str(plan.data.resolve()), "tasks": list(plan.tasks)}

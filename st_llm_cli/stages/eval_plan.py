@@ -1,0 +1,164 @@
+"""What an evaluation is about: which benchmark, which of its questions, looked at in which way."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from st_llm_cli.bench.benchmark import Benchmark, Loaded
+from st_llm_cli.bench.benchmarks import BENCHMARKS
+from st_llm_cli.bench.sample import Media, Sample
+from st_llm_cli.errors import UsageError
+
+ANSWERS = ("options", "generate")
+SHAPES_CLIPS = 40
+"""Clips drawn for the benchmark `shapes` where the folder holds none."""
+SOUND_SAMPLERS = {"released_mvbench": "mvbench", "released_chat": "uniform", "uniform": "uniform"}
+"""Sampler used instead of each released one, whose frames may lie outside of the clip or be too few."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be evaluated, and how."""
+
+    benchmark: str
+    """Key of `BENCHMARKS`."""
+    data: Path
+    """Its folder."""
+    answer: str = "options"
+    """`options` scores the letters and writes nothing; `generate` has the model write, as released."""
+    num_frames: int | None = None
+    """Frames per clip; the model's own number if None."""
+    released: bool = False
+    """Follow the released scripts: frames chosen by their number and rule, beams as many as theirs."""
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks to ask; all if empty."""
+    limit: int | None = None
+    """Questions to ask, drawn by `seed`; all if None."""
+    seed: int = 0
+    max_new_tokens: int | None = None
+    """Longest written answer, tokens; the benchmark's own number if None."""
+
+
+def benchmark_named(name: str) -> Benchmark:
+    """Find a benchmark.
+
+    Raises:
+        UsageError: If there is none of this name.
+    """
+    if name not in BENCHMARKS:
+        raise UsageError(f"unknown benchmark '{name}'", where="--bench", fix=nearest(name, BENCHMARKS))
+    return BENCHMARKS[name]
+
+
+def load(plan: Plan) -> tuple[Loaded, list[Sample]]:
+    """Read a benchmark's questions and choose those that the plan is about.
+
+    Raises:
+        UsageError: If the plan names what is not there.
+        DataError: If the benchmark's files cannot be used.
+    """
+    check_plan(plan)
+    benchmark = benchmark_named(plan.benchmark)
+    if plan.benchmark == "shapes":
+        draw_shapes(plan.data)
+    loaded = benchmark.load(plan.data)
+    return loaded, select(loaded.samples, plan.tasks, plan.limit, plan.seed)
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse what cannot be done before anything is read.
+
+    Raises:
+        UsageError: Saying which wish it is.
+    """
+    if plan.answer not in ANSWERS:
+        raise UsageError(
+            f"unknown way to answer '{plan.answer}'", where="--answer", fix=nearest(plan.answer, ANSWERS)
+        )
+    if plan.released and plan.num_frames is not None:
+        what = f"{plan.num_frames} frames contradict the released number"
+        raise UsageError(what, where="--frames", fix="leave out --frames, or --released")
+    numbers = {
+        "--limit": plan.limit,
+        "--frames": plan.num_frames,
+        "--max-new-tokens": plan.max_new_tokens,
+    }
+    for option, number in numbers.items():
+        if number is not None and number < 1:
+            raise UsageError(f"{number} is not above 0", where=option, fix="give at least 1")
+
+
+def draw_shapes(folder: Path) -> None:
+    """Draw the clips of the benchmark `shapes`, unless the folder holds some already."""
+    from st_llm_cli.shapes.folder import write_folder
+
+    if not (folder / "settings.json").exists():
+        write_folder(folder, SHAPES_CLIPS)
+
+
+def select(
+    samples: Sequence[Sample], tasks: Sequence[str] = (), limit: int | None = None, seed: int = 0
+) -> list[Sample]:
+    """Choose questions, in the benchmark's order; those that are scored together stay together.
+
+    Args:
+        samples: All questions.
+        tasks: Names of tasks, or the beginning of ids (`action_count`); all if empty.
+        limit: Number wanted; None for all. The last group may bring a few more.
+        seed: Seed of the drawing.
+
+    Raises:
+        UsageError: If a task is not there.
+    """
+    chosen = list(samples)
+    if tasks:
+        known = {sample.task for sample in samples} | {sample.id.split("/")[0] for sample in samples}
+        for task in tasks:
+            if task not in known:
+                raise UsageError(f"no task '{task}'", where="--tasks", fix=nearest(task, sorted(known)))
+        chosen = [each for each in chosen if each.task in tasks or each.id.split("/")[0] in tasks]
+    if limit is None or limit >= len(chosen):
+        return chosen
+    units: dict[str, list[Sample]] = {}
+    for sample in chosen:
+        units.setdefault(f"group {sample.group}" if sample.group else f"id {sample.id}", []).append(sample)
+    order = list(units)
+    random.Random(seed).shuffle(order)
+    kept: set[str] = set()
+    for unit in order:
+        if len(kept) >= limit:
+            break
+        kept |= {sample.id for sample in units[unit]}
+    return [sample for sample in chosen if sample.id in kept]
+
+
+def askable(samples: Iterable[Sample]) -> list[Sample]:
+    """Give the questions whose clips are there and that can be scored."""
+    return [sample for sample in samples if not sample.missing and not sample.problem]
+
+
+def missing_media(samples: Iterable[Sample]) -> list[Media]:
+    """Give the clips that were not found, each once."""
+    return list(
+        {(m.name, m.tried): m for sample in samples if not sample.problem for m in sample.missing}.values()
+    )
+
+
+def frames_of(plan: Plan, model_frames: int) -> tuple[str, int | None]:
+    """Give the name of the sampler and the number of frames; None: about one a second, 4 to 16."""
+    benchmark = BENCHMARKS[plan.benchmark]
+    if plan.released:
+        return benchmark.released_sampler, benchmark.released_frames
+    sampler = SOUND_SAMPLERS.get(benchmark.released_sampler, benchmark.released_sampler)
+    return sampler, plan.num_frames or model_frames
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Hint at the name that was probably meant, else at all names."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}"

@@ -1,0 +1,216 @@
+"""Predictions on disk: one line each, on disk before the next question is asked, sorted at the end.
+
+`predictions.jsonl` stands alone: each line holds the question with its options and answer as well as the
+reply, so that it can be scored again without data or model. It holds no times: the same run gives the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from st_llm_cli.bench.sample import Media, Prediction, Sample
+from st_llm_cli.errors import DataError, UsageError
+
+NAME = "predictions.jsonl"
+SETTINGS_NAME = "settings.json"
+
+
+class PredictionFile:
+    """The predictions of a run, taken up where an earlier run stopped. Use it in a `with` block.
+
+    Args:
+        folder: The run's folder; made where missing.
+        settings: Everything that decides what a prediction says; a folder of other settings is refused.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.settings = dict(settings)
+        self.path = folder / NAME
+        self._file: BinaryIO | None = None
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        """Open the file, keep what an earlier run wrote whole, remove a line it left half-written.
+
+        Raises:
+            UsageError: If the folder cannot be written, or holds a run of other settings.
+            DataError: If a line of the earlier run is damaged.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            self._rows, size = _whole_rows(self.path)
+            self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+            self._file.truncate(size)
+            self._file.seek(size)
+        except OSError as error:
+            what = f"cannot be written: {error.strerror}"
+            raise UsageError(what, where=str(self.folder), fix="choose another --output") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def count(self) -> int:
+        """Predictions in the file."""
+        return len(self._rows)
+
+    def has(self, sample: Sample) -> bool:
+        """Whether there is a prediction for this very question."""
+        row = self._rows.get(sample.id)
+        if row is None:
+            return False
+        if _question_of(row) != _question_of(row_of(Prediction(sample, None))):
+            what = f"holds another question under the id '{sample.id}': the benchmark's files have changed"
+            raise UsageError(what, where=str(self.path), fix="choose another --output")
+        return True
+
+    def add(self, prediction: Prediction) -> None:
+        """Write one prediction and make sure it is on disk."""
+        assert self._file is not None, "use the file in a with block"
+        row = row_of(prediction)
+        self._rows[prediction.sample.id] = row
+        self._file.write(_line(row))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def predictions(self, samples: Iterable[Sample]) -> list[Prediction]:
+        """Give the predictions for some questions, in the questions' order."""
+        rows = ((sample, self._rows[sample.id]) for sample in samples if sample.id in self._rows)
+        return [Prediction(sample, row["reply"], row["option"], row["error"]) for sample, row in rows]
+
+    def finish(self) -> None:
+        """Sort the lines by id, so that the file does not tell in which order questions were answered."""
+        assert self._file is not None, "use the file in a with block"
+        self._file.close()
+        _replace(self.path, b"".join(_line(self._rows[id]) for id in sorted(self._rows)))
+        self._file = self.path.open("r+b")
+        self._file.seek(0, os.SEEK_END)
+
+    def _claim(self) -> None:
+        path = self.folder / SETTINGS_NAME
+        if not path.exists():
+            if self.path.exists():
+                what = "holds predictions, and nothing that says how they were made"
+                raise UsageError(what, where=str(self.folder), fix="choose another --output")
+            _replace(path, (json.dumps(self.settings, indent=1) + "\n").encode())
+            return
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError("is damaged", where=str(path), fix="choose another --output") from error
+        now = json.loads(json.dumps(self.settings))
+        if earlier != now:
+            keys = [key for key in {**earlier, **now} if earlier.get(key) != now.get(key)]
+            changes = ", ".join(f"{key} was {earlier.get(key)!r}, is {now.get(key)!r}" for key in keys)
+            fix = "choose another --output, or repeat those settings"
+            raise UsageError(f"holds a run of other settings: {changes}", where=str(self.folder), fix=fix)
+
+
+def row_of(prediction: Prediction) -> dict[str, Any]:
+    """Give a prediction as its line holds it."""
+    sample = prediction.sample
+    return {
+        "id": sample.id,
+        "task": sample.task,
+        "kind": sample.kind,
+        "clips": [
+            {"name": clip.name, "start_seconds": clip.start_seconds, "end_seconds": clip.end_seconds}
+            for clip in sample.clips
+        ],
+        "question": sample.question,
+        "prompt": sample.prompt,
+        "candidates": list(sample.candidates),
+        "answer": sample.answer,
+        "group": sample.group,
+        "part": sample.part,
+        "reply": prediction.reply,
+        "option": prediction.option,
+        "error": prediction.error,
+    }
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read a file of predictions, to score it again.
+
+    Raises:
+        DataError: If it cannot be read, or a line is damaged.
+    """
+    try:
+        rows, _ = _whole_rows(path)
+        if not path.exists():
+            raise FileNotFoundError(2, "No such file or directory")
+        return [_prediction_of(row) for row in rows.values()]
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise DataError(what, where=str(path), fix=f"give a run's folder or its {NAME}") from error
+    except (KeyError, TypeError) as error:
+        raise DataError(f"is not a file of predictions: {error!r}", where=str(path)) from error
+
+
+def _prediction_of(row: dict[str, Any]) -> Prediction:
+    clips = tuple(
+        Media(clip["name"], None, start_seconds=clip["start_seconds"], end_seconds=clip["end_seconds"])
+        for clip in row["clips"]
+    )
+    sample = Sample(
+        row["id"],
+        row["task"],
+        row["kind"],
+        clips,
+        row["question"],
+        row["prompt"],
+        row["answer"],
+        tuple(row["candidates"]),
+        row["group"],
+        row["part"],
+    )
+    return Prediction(sample, row["reply"], row["option"], row["error"])
+
+
+def _question_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in ("reply", "option", "error")}
+
+
+def _whole_rows(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """Give the rows of a file by id, and its length without a last line that a kill cut short."""
+    if not path.exists():
+        return {}, 0
+    content = path.read_bytes()
+    size = content.rfind(b"\n") + 1
+    rows: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(content[:size].splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or "id" not in row or row["id"] in rows:
+            what = f"line {number} is damaged"
+            raise DataError(what, where=str(path), fix="remove the line, or choose another --output")
+        rows[row["id"]] = row
+    return rows, size
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

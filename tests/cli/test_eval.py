@@ -1,0 +1,119 @@
+"""`stllm eval` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench.golden import mini_folder
+from tests.cli.conftest import Ran, Stllm
+
+MINI = mini_folder()
+
+
+@pytest.fixture
+def evaluate(stllm: Stllm, micro: Path, tmp_path: Path) -> Stllm:
+    def run(*arguments: str | Path) -> Ran:
+        cache = ("--cache", tmp_path / "cache")
+        return stllm("eval", *arguments, "--model", micro, *cache, "--output", tmp_path / "run")
+
+    return run
+
+
+def test_list_names_every_benchmark(stllm: Stllm) -> None:
+    ran = stllm("eval", "--list")
+    assert ran.code == 0
+    assert "mvbench" in ran.out and "--data: " in ran.out
+    listed = json.loads(stllm("eval", "--list", "--json").out)
+    assert [row["name"] for row in listed][:2] == ["mvbench", "tvbench"]
+
+
+def test_table_shows_both_scorers_and_what_they_cover(evaluate: Stllm, tmp_path: Path) -> None:
+    ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench")
+    assert ran.code == 0, ran.err
+    assert "strict" in ran.out and "released" in ran.out
+    assert "all questions (micro)" in ran.out and "mean of tasks (macro)" in ran.out
+    assert "covers 20 of 20 questions" in ran.out
+    assert "some replies as they were" in ran.err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "predictions.jsonl",
+        "scores.json",
+        "settings.json",
+    }
+
+
+def test_json_is_the_scores_file(evaluate: Stllm, tmp_path: Path) -> None:
+    ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench", "--json", "--limit", "4")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out) == json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert json.loads(ran.out)["coverage"]["label"] == "4 of 20 questions; limited to 4"
+
+
+def test_second_run_needs_no_clip(evaluate: Stllm) -> None:
+    arguments = ("--bench", "tvbench", "--data", MINI / "tvbench", "--json")
+    first, second = evaluate(*arguments), evaluate(*arguments)
+    assert first.out == second.out
+    assert "cache: " in first.err and "cache: " not in second.err
+
+
+@pytest.mark.parametrize("name", ["mvbench", "tempcompass", "vcgbench", "msvd", "msrvtt", "activitynet"])
+def test_every_kind_of_benchmark_runs(name: str, evaluate: Stllm) -> None:
+    ran = evaluate("--bench", name, "--data", MINI / name, "--limit", "6", "--max-new-tokens", "3", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["coverage"]["selected"] >= 6
+
+
+@pytest.mark.parametrize("way", [("--answer", "generate"), ("--released",)])
+def test_written_answers(way: tuple[str, ...], evaluate: Stllm, tmp_path: Path) -> None:
+    arguments = ("--bench", "mvbench", "--data", MINI / "mvbench", "--limit", "2", "--max-new-tokens", "3")
+    ran = evaluate(*arguments, *way, "--json")
+    assert ran.code == 0, ran.err
+    lines = (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["option"] for line in lines] == [None, None]
+
+
+def test_check_of_a_whole_benchmark(stllm: Stllm) -> None:
+    ran = stllm("eval", "--bench", "mvbench", "--data", MINI / "mvbench", "--check")
+    assert (ran.code, ran.out) == (0, "60 of 60 questions can be asked\n")
+
+
+def test_check_says_what_is_missing_where_and_from(stllm: Stllm, tmp_path: Path) -> None:
+    (tmp_path / "json").mkdir()
+    row = {"video": "S1.avi", "question": "q", "candidates": ["a", "b"], "answer": "a"}
+    (tmp_path / "json" / "fine_grained_pose.json").write_text(json.dumps([row, {**row, "answer": "c"}]))
+    ran = stllm("eval", "--bench", "mvbench", "--data", tmp_path, "--check")
+    assert ran.code == 1
+    assert "0 of 2 questions can be asked" in ran.out
+    assert "fine_grained_pose/1: its answer 'c' is none of the candidates" in ran.out
+    assert "1 clips missing, from NTU RGB+D" in ran.out
+    assert str(tmp_path / "video" / "nturgbd" / "S1.avi") in ran.out
+    assert "no questions of Action Count" in ran.out
+    found = json.loads(stllm("eval", "--bench", "mvbench", "--data", tmp_path, "--check", "--json").out)
+    assert (found["questions"], found["askable"], len(found["missing"])) == (2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--bench: no benchmark was named"),
+        (("--bench", "mvbenhc"), "did you mean 'mvbench'?"),
+        (("--bench", "mvbench"), "--data: is needed"),
+        (("--bench", "mvbench", "--data", "x", "--answer", "guess"), "unknown way to answer 'guess'"),
+        (("--bench", "mvbench", "--data", "x", "--scorer", "stricd"), "did you mean 'strict'?"),
+        (
+            ("--bench", "mvbench", "--data", "x", "--released", "--answer", "options"),
+            "--answer: the released",
+        ),
+        (("--bench", "mvbench", "--data", "x", "--limit", "0"), "--limit: 0 is not above 0"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], message: str, stllm: Stllm) -> None:
+    ran = stllm("eval", *arguments)
+    assert ran.code == 2
+    assert message in ran.err and "Traceback" not in ran.err
+
+
+def test_data_that_cannot_be_used_is_an_error_before_the_model(stllm: Stllm, tmp_path: Path) -> None:
+    ran = stllm("eval", "--bench", "mvbench", "--data", tmp_path, "--model", "no-such-model")
+    assert ran.code == 1
+    assert "holds no questions" in ran.err and "no-such-model" not in ran.err
