@@ -67,7 +67,8 @@ def compare(path: Path, num_frames: int, rounds: int) -> None:
             times.setdefault(name, []).append(seconds_of(read))
     plain = median(times["plain loop"])
     for name, taken in times.items():
-        line = f"{path.name:16} {num_frames:3} frames  {name:24} {median(taken):7.3f} s  {median(taken) / plain:5.2f}"
+        ratio = median(taken) / plain
+        line = f"{path.name:12} {num_frames:3} frames  {name:24} {median(taken):7.3f} s  {ratio:5.2f}"
         sys.stdout.write(line + "\n")
 
 
