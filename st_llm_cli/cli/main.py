@@ -14,6 +14,7 @@ from st_llm_cli.cli.cache import cache
 from st_llm_cli.cli.demo import demo
 from st_llm_cli.cli.describe import describe
 from st_llm_cli.cli.eval import evaluate
+from st_llm_cli.cli.extract_features import extract_features
 from st_llm_cli.cli.models import models
 from st_llm_cli.cli.options import DebugOption
 from st_llm_cli.cli.recipes import recipes
@@ -51,6 +52,7 @@ def stllm(
 
 
 app.command()(describe)
+app.command()(extract_features)
 app.command()(demo)
 app.command()(train)
 app.command("eval")(evaluate)

@@ -1,0 +1,123 @@
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Ran, Stllm
+
+
+@pytest.fixture
+def extract(stllm: Stllm, micro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stllm:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Ran:
+        return stllm("extract-features", *arguments, "--model", micro, "--cache", tmp_path / "cache")
+
+    return run
+
+
+@pytest.fixture
+def with_a_bad_one(clips: Path, tmp_path: Path) -> Path:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    manifest = tmp_path / "list.txt"
+    manifest.write_text(f"{clips / 'a.mp4'}\n{bad}\n{clips / 'b.webm'}\n")
+    return manifest
+
+
+def test_clips_are_encoded_once(extract: Stllm, clips: Path) -> None:
+    first, second = extract(clips), extract(clips)
+    assert first.code == second.code == 0, first.err
+    assert first.out.startswith("3 clips encoded (4.6 KB), 0 were there, in ")
+    assert second.out.startswith("0 clips encoded (0 B), 3 were there, in ")
+
+
+def test_describing_finds_what_was_extracted(
+    extract: Stllm, stllm: Stllm, clips: Path, micro: Path, tmp_path: Path
+) -> None:
+    extract(clips)
+    options = ("--model", micro, "--cache", tmp_path / "cache", "--max-new-tokens", "2", "--json")
+    assert "cache: 3 hits, 0 misses" in stllm("describe", clips, *options).err
+
+
+def test_bad_clip_is_skipped_and_written_down(extract: Stllm, with_a_bad_one: Path, tmp_path: Path) -> None:
+    ran = extract(with_a_bad_one, "--json")
+    assert ran.code == 0, ran.err
+    summary = json.loads(ran.out)
+    assert (summary["encoded"], summary["skipped"], summary["ledger"]) == (2, 1, "skipped.jsonl")
+    (row,) = map(json.loads, (tmp_path / "skipped.jsonl").read_text().splitlines())
+    assert (row["file"], row["kind"]) == (str(tmp_path / "bad.mp4"), "NotAVideoError")
+
+
+def test_run_without_a_failure_leaves_no_ledger(extract: Stllm, clips: Path, tmp_path: Path) -> None:
+    extract(clips)
+    assert not (tmp_path / "skipped.jsonl").exists()
+
+
+def test_failure_ends_the_run_where_asked(extract: Stllm, with_a_bad_one: Path) -> None:
+    ran = extract(with_a_bad_one, "--on-error", "fail")
+    assert ran.code == 1
+    assert "bad.mp4" in ran.err
+    ran = extract(with_a_bad_one, "--max-failures", "0")
+    assert ran.code == 1
+    assert "1 clips failed, and at most 0 may" in ran.err
+
+
+def test_nothing_but_failures_is_a_failure(extract: Stllm, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    assert extract(tmp_path / "bad.mp4").code == 1
+
+
+def test_check_names_the_bad_ones_without_a_model(stllm: Stllm, with_a_bad_one: Path, tmp_path: Path) -> None:
+    ran = stllm("extract-features", with_a_bad_one, "--check", "--model", "no such model")
+    assert ran.code == 1
+    assert ran.out.startswith(f"{tmp_path / 'bad.mp4'}: is not a video")
+    assert "2 of 3 clips are sound" in ran.err
+
+
+def test_dry_run_says_what_it_would_take_and_does_nothing(
+    extract: Stllm, clips: Path, tmp_path: Path
+) -> None:
+    ran = extract(clips, "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "clips      3 (3 tried out)\nframes     12\non disk    4.6 KB\n" in ran.out
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    assert json.loads(extract(clips, "--dry-run", "--json").out)["frames"] == 12
+
+
+def test_list_can_come_from_standard_input(
+    extract: Stllm, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{clips / 'a.mp4'}\n\n{clips / 'b.webm'}\n"))
+    assert extract("-").out.startswith("2 clips encoded")
+
+
+def test_shares_complete_each_other(extract: Stllm, clips: Path) -> None:
+    ran = extract(clips, "--shard", "1/2")
+    assert ran.out.startswith("2 clips encoded")
+    assert "share 1 of 2 (--shard): 2 of 3 clips" in ran.err
+    assert extract(clips, "--shard", "2/2").out.startswith("1 clips encoded")
+    assert extract(clips).out.startswith("0 clips encoded (0 B), 3 were there")
+
+
+def test_ledger_of_a_share_has_its_own_name(extract: Stllm, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    extract(tmp_path / "bad.mp4", "--shard", "1/2")
+    assert (tmp_path / "skipped-1of2.jsonl").exists()
+
+
+def test_wrong_words_are_refused(extract: Stllm, clips: Path) -> None:
+    for arguments, message in (
+        (("--on-error", "panic"), "--on-error: unknown choice 'panic' (skip or fail)"),
+        (("--shard", "3/2"), "--shard: '3/2' is not a share (write 2/8 for the second of 8)"),
+    ):
+        ran = extract(clips, *arguments)
+        assert (ran.code, ran.err) == (2, f"stllm: error: {message}\n")
+
+
+def test_cache_turned_off_is_refused(stllm: Stllm, clips: Path, micro: Path) -> None:
+    ran = stllm("extract-features", clips, "--model", micro, "--cache", "off")
+    assert ran.code == 2
+    assert "filling it is all this command does" in ran.err
