@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from st_llm_cli.cli.cache import cache
+from st_llm_cli.cli.chat import chat
 from st_llm_cli.cli.demo import demo
 from st_llm_cli.cli.describe import describe
 from st_llm_cli.cli.eval import evaluate
@@ -51,6 +52,7 @@ def stllm(
     """Video language models that read every spatial-temporal token: describe, train, measure."""
 
 
+app.command()(chat)
 app.command()(describe)
 app.command()(extract_features)
 app.command()(demo)

@@ -21,3 +21,29 @@ def seconds_of(text: str, option: str) -> float:
         raise UsageError(f"'{text}' is not a time", where=option, fix="write 12.5, 1:30 or 1:02:03")
     hours, minutes, seconds = matched.groups(default="0")
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def window_of(text: str, option: str) -> tuple[float | None, float | None]:
+    """Read `0:10-0:25`, `0:10-` or `-0:25` as begin and end in seconds; None where it is open.
+
+    Raises:
+        UsageError: If it is none of these, or ends before it begins.
+    """
+    begin, dash, finish = text.strip().partition("-")
+    if not dash or not (begin or finish):
+        raise UsageError(f"'{text}' is not a stretch of time", where=option, fix="write 0:10-0:25 or 0:10-")
+    start = seconds_of(begin, option) if begin else None
+    end = seconds_of(finish, option) if finish else None
+    if end is not None and end <= (start or 0.0):
+        raise UsageError(f"'{text}' ends before it begins", where=option, fix="write the begin first")
+    return start, end
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as `0:04`, `1:02:03`, or `0:04.2` where they are not whole."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    whole, tenth = divmod(rest, 10)
+    fraction = f".{tenth}" if tenth else ""
+    return f"{hours}:{minutes:02d}:{whole:02d}{fraction}" if hours else f"{minutes}:{whole:02d}{fraction}"

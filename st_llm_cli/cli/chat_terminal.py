@@ -1,0 +1,135 @@
+"""The conversation in a terminal: line editing, completion, a status line, answers as they are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.styles import Style
+from rich.live import Live
+from rich.markdown import Markdown
+from rich.text import Text
+
+from st_llm_cli.cli.chat_commands import COMMANDS, run_command
+from st_llm_cli.cli.chat_desk import Desk, answer, write_plain
+from st_llm_cli.cli.screen import show_error
+from st_llm_cli.errors import StllmError
+
+PROMPT = "> "
+PATHS_AFTER = ("video", "add", "save", "load")
+REFRESH_PER_SECOND = 12
+
+
+def converse(desk: Desk) -> None:
+    """Talk until the user leaves; a mistake costs a line of explanation, never the conversation."""
+    prompt: PromptSession[str] = PromptSession(
+        PROMPT,
+        history=_history(),
+        completer=SlashCompleter(),
+        reserve_space_for_menu=5,
+        bottom_toolbar=lambda: desk.status(desk.console.width),
+        style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack"}),
+    )
+    while not desk.leaving:
+        try:
+            line = prompt.prompt().strip()
+        except KeyboardInterrupt:  # clears the line, as in a shell
+            continue
+        except EOFError:
+            return
+        if line:
+            hear(desk, line)
+
+
+def hear(desk: Desk, line: str) -> None:
+    """Do what a line asks for: a command, or an answer."""
+    try:
+        if line.startswith("/"):
+            run_command(desk, line)
+        else:
+            answer(desk, line, lambda pieces: write_markdown(desk, pieces))
+    except StllmError as error:
+        show_error(error)
+    except KeyboardInterrupt:
+        desk.tell("interrupted")
+
+
+def write_markdown(desk: Desk, pieces: Iterator[str]) -> None:
+    """Write an answer as it comes, formatted; where the terminal can only append, as plain text."""
+    console = desk.console
+    if console.is_dumb_terminal:
+        write_plain(pieces)
+        return
+    text = ""
+    try:
+        # What scrolled away cannot be drawn again: only the end is shown until the answer is whole.
+        with Live(console=console, transient=True, refresh_per_second=REFRESH_PER_SECOND) as live:
+            for piece in pieces:
+                text += piece
+                live.update(_end_of(desk, text))
+    finally:
+        if text:
+            console.print(Markdown(text))
+
+
+class SlashCompleter(Completer):
+    """Completes commands, and file names and options behind them."""
+
+    def __init__(self) -> None:
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """What could stand at the end of the line."""
+        line = document.text_before_cursor
+        if not line.startswith("/"):
+            return
+        name, blank, argument = line[1:].partition(" ")
+        if not blank:
+            for command, details in COMMANDS.items():
+                if command.startswith(name):
+                    yield Completion(command, -len(name), display_meta=details.about)
+        elif name in PATHS_AFTER:
+            yield from self._paths.get_completions(Document(argument.lstrip()), complete_event)
+        elif name == "set":
+            yield from (
+                Completion(option, -len(argument))
+                for option in _option_names()
+                if option.startswith(argument)
+            )
+
+
+def _option_names() -> list[str]:
+    from dataclasses import fields
+
+    from st_llm_cli.model.decoding import Generation
+
+    return [field.name for field in fields(Generation)]
+
+
+def _end_of(desk: Desk, text: str) -> Text | Markdown:
+    """The last lines of a text that is still being written, as many as the terminal shows."""
+    room = max(1, desk.console.height - 2)
+    lines = desk.console.render_lines(Markdown(text), pad=False)
+    if len(lines) <= room:
+        return Markdown(text)
+    tail = ["".join(segment.text for segment in line) for line in lines[-room:]]
+    return Text("\n".join(tail))
+
+
+def _history() -> History:
+    """Questions of earlier conversations; of this one only, where they cannot be kept."""
+    home = os.environ.get("XDG_STATE_HOME", "")
+    folder = (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "stllm"
+    path = folder / "chat_history"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.open("a").close()
+    except (OSError, RuntimeError):
+        return InMemoryHistory()
+    return FileHistory(path)

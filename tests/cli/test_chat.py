@@ -1,0 +1,308 @@
+"""`stllm chat` without a terminal, its commands, and its lines for every kind of mistake."""
+
+import io
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from st_llm_cli.cli.chat_commands import COMMANDS, run_command
+from st_llm_cli.cli.chat_desk import Desk, answer, stop_on_interrupt
+from st_llm_cli.errors import StllmError
+from st_llm_cli.model.decoding import Generation
+from st_llm_cli.stages.chat import Chat, View
+from st_llm_cli.stages.video_model import VideoModel, load_model
+from tests.cli.conftest import Stllm
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STLLM_CACHE", "off")
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def into(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return into
+
+
+# ---- without a terminal
+
+
+def test_questions_are_answered_a_line_each(stllm: Stllm, micro: Path, clips: Path) -> None:
+    ran = stllm("chat", clips / "a.mp4", "-m", micro, "-q", "What moves?", "-q", "Where?")
+    assert (ran.code, ran.err) == (0, "")
+    both = ran.out.splitlines()
+    assert len(both) == 2
+    alone = stllm("chat", clips / "a.mp4", "-m", micro, "-q", "Where?")
+    assert alone.out.strip() != both[1], "a later answer builds on the turn before"
+
+
+def test_standard_input_is_read_line_by_line(stllm: Stllm, micro: Path, clips: Path, pipe) -> None:  # type: ignore[no-untyped-def]
+    pipe(b"\nWhat moves?\n  \nWhere?\n/quit\nnot asked\n")
+    ran = stllm("chat", clips / "a.mp4", "-m", micro)
+    assert (ran.code, ran.err) == (0, "")
+    asked = stllm("chat", clips / "a.mp4", "-m", micro, "-q", "What moves?", "-q", "Where?")
+    assert ran.out == asked.out
+
+
+def test_machines_get_an_object_a_line(stllm: Stllm, micro: Path, clips: Path, pipe) -> None:  # type: ignore[no-untyped-def]
+    pipe(b"What moves?\n\xff\xfe\n")
+    ran = stllm("chat", clips / "a.mp4", "-m", micro, "--json", "--max-new-tokens", "1")
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert [row["question"] for row in rows] == ["What moves?", "\ufffd\ufffd"]
+    assert {row["ending"] for row in rows} <= {"length", "end"}
+
+
+def test_a_line_that_fails_does_not_stop_the_next(stllm: Stllm, micro: Path, clips: Path, pipe) -> None:  # type: ignore[no-untyped-def]
+    pipe(b"/video none.mp4\n/vdeo\nWhat moves?\n")
+    ran = stllm("chat", clips / "a.mp4", "-m", micro)
+    assert ran.code == 1
+    assert len(ran.out.splitlines()) == 1
+    assert ran.err.splitlines() == [
+        "stllm: error: none.mp4: no such file or folder (check the path)",
+        "stllm: error: /vdeo: no such command (did you mean /video?)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["none.mp4", "-q", "?"], 1, "none.mp4: no such file or folder (check the path)"),
+        (["-q", "?"], 1, "there is no video to talk about yet (give one: /video FILE)"),
+        (["CLIP", "--load", "x.json", "-q", "?"], 2, "--load: a saved conversation brings its own videos"),
+        (["--load", "x.json", "-q", "?"], 1, "x.json: cannot be read: No such file or directory"),
+        (["CLIP", "-q", "?", "--top-p", "0.5"], 2, "--top-p: needs --temperature above 0"),
+        (["CLIP", "-q", "?", "--repetition-penalty", "0"], 2, "repetition_penalty: 0.0 does not work"),
+        (["CLIP", "-q", "?", "--visual-tokens", "x"], 2, "no way 'x' to make visual tokens"),
+        (["CLIP", "-q", "?", "--start", "x"], 2, "--start: 'x' is not a time"),
+        (["CLIP", "-q", "?", "--start", "99"], 1, "the clip was to start at 99.0 s"),
+        (
+            ["CLIP", "-q", "?", "--max-new-tokens", "9999"],
+            2,
+            "are more than the 2048 the language model reads",
+        ),
+    ],
+)
+def test_a_mistake_costs_one_line(
+    stllm: Stllm, micro: Path, clips: Path, arguments: list[str], code: int, complaint: str
+) -> None:
+    given = [str(clips / "a.mp4") if argument == "CLIP" else argument for argument in arguments]
+    ran = stllm("chat", *given, "-m", micro)
+    assert ran.out == ""
+    (line,) = ran.err.splitlines()
+    assert complaint in line
+    assert ran.code == (1 if "more than the 2048" in complaint else code)
+
+
+def test_nothing_asked_is_a_mistake(stllm: Stllm, micro: Path, clips: Path, pipe, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    pipe(b"")
+    ran = stllm("chat", clips / "a.mp4", "-m", micro)
+    assert ran.code == 2
+    assert "standard input: no question came" in ran.err
+    monkeypatch.setattr(sys, "stdin", None)
+    ran = stllm("chat", clips / "a.mp4", "-m", micro)
+    assert ran.code == 2
+    assert ran.err == 'stllm: error: standard input: is closed (ask with --question "…")\n'
+
+
+# ---- commands
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> VideoModel:
+    from tests.micro import write_micro_checkpoint
+
+    return load_model(str(write_micro_checkpoint(tmp_path_factory.mktemp("micro"))))
+
+
+@pytest.fixture
+def desk(model: VideoModel, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.chdir(tmp_path)
+    chat = Chat(model)
+    chat.watch(View(clips / "a.mp4"))
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    return Desk(chat, Generation(max_new_tokens=4), View, console, interactive=True)
+
+
+def do(desk: Desk, line: str) -> str:
+    assert isinstance(desk.console.file, io.StringIO)
+    desk.console.file.truncate(0)
+    desk.console.file.seek(0)
+    run_command(desk, line)
+    return desk.console.file.getvalue()
+
+
+def ask(desk: Desk, question: str = "What moves?") -> None:
+    answer(desk, question, lambda pieces: [None for _ in pieces] and None)
+
+
+def test_help_lists_every_command(desk: Desk) -> None:
+    said = do(desk, "/help")
+    assert all(f"/{name}" in said for name in COMMANDS)
+    assert "[on|off]" in said
+
+
+@pytest.mark.parametrize("width", [20, 40, 120])
+def test_help_and_status_fit_the_terminal(desk: Desk, width: int) -> None:
+    ask(desk)
+    assert len(desk.status(width)) <= width
+    desk.console = Console(file=io.StringIO(), width=width, color_system=None)
+    assert max(map(len, do(desk, "/help").splitlines())) <= width
+
+
+def test_the_status_names_clip_frames_tokens_and_speed(desk: Desk) -> None:
+    assert desk.status(80) == " a.mp4 · 4 frames · 0:00.6-0:04.5 · 12 tokens"
+    ask(desk)
+    assert "tok/s · first 0." in desk.status(80)
+
+
+def test_video_begins_anew_and_add_goes_on(desk: Desk, clips: Path) -> None:
+    ask(desk)
+    do(desk, f"/add {clips / 'b.webm'} 0:01-0:02")
+    assert [seen.view.start for seen in desk.chat.seen] == [None, 1.0]
+    said = do(desk, f'/video "{clips / "b.webm"}"')
+    assert "a new conversation begins" in said
+    assert len(desk.chat.seen) == 1
+    assert desk.chat.turns == []
+
+
+def test_a_name_with_blanks_needs_no_quotes(desk: Desk, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "my clip.mp4").write_bytes((clips / "a.mp4").read_bytes())
+    do(desk, "/video my clip.mp4")
+    assert desk.chat.seen[0].view.path == Path("my clip.mp4")
+
+
+def test_clip_and_frames_look_again(desk: Desk) -> None:
+    ask(desk)
+    assert "0:01" in do(desk, "/clip 0:01-0:02")
+    assert "6 frames" in do(desk, "/frames 6")
+    assert (desk.chat.seen[0].view.start, desk.chat.seen[0].view.num_frames) == (1.0, 6)
+    do(desk, "/clip all")
+    assert desk.chat.seen[0].view.start is None
+    assert len(desk.chat.turns) == 1
+
+
+def test_show_draws_the_frames(desk: Desk) -> None:
+    said = do(desk, "/show")
+    assert "4 frames as the model sees them" in said
+    assert "0:00.6" in said
+
+
+def test_undo_and_reset(desk: Desk) -> None:
+    assert do(desk, "/undo") == "nothing was said yet\n"
+    ask(desk)
+    assert do(desk, "/undo") == "taken back: What moves?\n"
+    ask(desk)
+    do(desk, "/reset")
+    assert desk.chat.turns == []
+
+
+def test_save_and_load(desk: Desk, tmp_path: Path) -> None:
+    ask(desk)
+    assert do(desk, "/save") == "saved as a.chat.json; /load a.chat.json takes it up again\n"
+    do(desk, "/save")  # its own file may be written again
+    do(desk, "/reset")
+    said = do(desk, "/load a.chat.json")
+    assert "> What moves?" in said
+    assert len(desk.chat.turns) == 1
+
+
+def test_saving_never_replaces_another_file(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StllmError, match="there is a file of this name"):
+        do(desk, "/save notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_options_are_changed_by_name(desk: Desk) -> None:
+    assert do(desk, "/set temperature 0.5") == "temperature is 0.5 now, was 0.0\n"
+    assert do(desk, "/set --max-new-tokens=7") == "max_new_tokens is 7 now, was 4\n"
+    assert desk.generation == Generation(max_new_tokens=7, temperature=0.5)
+    assert "top_p 1.0" in do(desk, "/set")
+
+
+def test_timing_tells_what_answers_cost(desk: Desk) -> None:
+    ask(desk)
+    said = do(desk, "/timing")
+    assert "What moves?: first token" in said
+    assert "timing is on" in said
+    assert "timing is off" in do(desk, "/timing off")
+
+
+def test_why_not_working_names_what_is_wrong(desk: Desk) -> None:
+    ask(desk, "Is the circle a zebra")
+    said = do(desk, "/why-not-working")
+    assert "It does not know 'zebra'" in said
+    assert "on cpu, float32" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("/", "/: no such command (/help lists what there is)"),
+        ("/fames 3", "/fames: no such command (did you mean /frames?)"),
+        ("/video", "/video: which video? (write /video FILE)"),
+        ("/video none.mp4", "none.mp4: no such file or folder (check the path)"),
+        ("/video 'a", "/video: a quotation mark is missing (close it)"),
+        ("/clip", "/clip: which part? (write /clip 0:10-0:25, or /clip all)"),
+        ("/clip 3", "/clip: '3' is not a stretch of time (write 0:10-0:25 or 0:10-)"),
+        ("/frames 0", "/frames: '0' is not a number of frames (write /frames 16)"),
+        ("/set temprature 1", "/set: no option 'temprature' (did you mean temperature?)"),
+        ("/set seed x", "/set seed: 'x' is not a whole number (it is 0 now)"),
+        ("/set top_p 3", "top_p: 3.0 does not work (give a share above 0, at most 1)"),
+        ("/timing maybe", "/timing: 'maybe' is neither on nor off (/timing on)"),
+        ("/load", "/load: which conversation? (write /load FILE)"),
+        (
+            "/load none.json",
+            "none.json: cannot be read: No such file or directory (give a file that /save wrote)",
+        ),
+    ],
+)
+def test_a_command_that_cannot_be_done_leaves_everything_as_it_was(
+    desk: Desk, line: str, complaint: str
+) -> None:
+    ask(desk)
+    before = desk.chat, list(desk.chat.seen), list(desk.chat.turns), desk.generation
+    with pytest.raises(StllmError) as caught:
+        do(desk, line)
+    assert str(caught.value) == complaint
+    assert (desk.chat, desk.chat.seen, desk.chat.turns, desk.generation) == before
+
+
+def test_a_path_is_taken_for_what_it_is(desk: Desk, clips: Path) -> None:
+    with pytest.raises(StllmError, match="a path, not a command"):
+        do(desk, str(clips / "a.mp4"))
+
+
+# ---- stopping
+
+
+def test_the_first_interrupt_stops_the_answer_and_keeps_it(desk: Desk) -> None:
+    desk.generation = Generation(max_new_tokens=50)
+
+    def interrupt_after_the_first(pieces) -> None:  # type: ignore[no-untyped-def]
+        next(pieces)
+        signal.raise_signal(signal.SIGINT)
+        assert len(list(pieces)) <= 2
+
+    turn = answer(desk, "What moves?", interrupt_after_the_first)
+    assert turn is not None
+    assert turn.ending == "stopped"
+    assert desk.chat.turns == [turn]
+    ask(desk)
+    assert len(desk.chat.turns) == 2
+
+
+def test_the_second_interrupt_is_at_once(desk: Desk) -> None:
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt() as should_stop:
+        assert not should_stop()
+        signal.raise_signal(signal.SIGINT)
+        assert should_stop()
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
