@@ -431,7 +431,7 @@ def _check_space(conversion: Conversion, destination: Path) -> None:
     free = shutil.disk_usage(above).free
     if free < needed:
         raise CheckpointError(
-            f"the checkpoint needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            f"the checkpoint needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free",
             where=str(destination),
             fix="make room, or name another place",
         )

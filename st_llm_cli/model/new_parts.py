@@ -41,6 +41,8 @@ def new_tensors(
         vision: What `read_by_new_parts` names.
         seed: Seed of what is random.
     """
+    if not names:
+        return {}
     with torch.device("meta"):
         model: Any = StllmForConditionalGeneration(config)
     parts = {part: getattr(model, part) for part in sorted({name.split(".")[0] for name in names})}

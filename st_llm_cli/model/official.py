@@ -27,6 +27,7 @@ from st_llm_cli.model.conversion import (
     settle,
     write,
 )
+from st_llm_cli.model.released_names import PREFIX
 from st_llm_cli.model.sizes import Hidden, Shapes, count, qformer_sizes, vision_sizes
 from st_llm_cli.model.tokenizers import Tokenizers, released_tokenizers
 from st_llm_cli.model.variants import VARIANTS, Variant, named_variant
@@ -99,6 +100,10 @@ def plan_released(
             where=str(source),
             fix=f"use --variant {' or '.join(fitting)}",
         ) from error
+    words, known = len(tokenizers.language), conversion.config.text_config.vocab_size
+    if words != known:
+        what = f"the tokenizer has {words} tokens, but the language model knows {known}"
+        raise CheckpointError(what, where=str(source), fix="put the tokenizer of Vicuna into the folder")
     if tokenizers.question is not None:
         check_vocabulary(tokenizers.question, conversion.config, bert_tokenizer)
     return conversion
@@ -161,7 +166,8 @@ def _fits(source: Path, base: Sequence[Path], variant: Variant, tokenizers: Toke
 
 
 def _what_to_do(report: ImportReport) -> str:
-    if any(name.split(".")[0] in FROZEN for name in report.missing):
+    frozen = [f"{part}." for part in FROZEN] + [f"{PREFIX}visual_encoder.blocks."]
+    if any(name.startswith(tuple(frozen)) for name in report.missing):
         return "give the frozen parts, which are not saved without DeepSpeed, with --base"
     return "check --variant, and that every shard is there"
 

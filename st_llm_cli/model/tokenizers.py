@@ -97,6 +97,13 @@ def question_tokenizer(source: Path, folder: Path | None) -> Any:
 
 def _released_language_tokenizer(source: Path, *, pad: bool) -> PreTrainedTokenizerFast:
     """Vicuna's SentencePiece vocabulary, giving the pieces of the slow tokenizer the released code used."""
+    if not any((source / name).exists() for name in ("tokenizer.model", "tokenizer.json")):
+        # transformers would make one without a vocabulary.
+        raise CheckpointError(
+            "no tokenizer: neither tokenizer.model nor tokenizer.json",
+            where=str(source),
+            fix="copy the tokenizer of Vicuna into the folder",
+        )
     backend = _load(LlamaTokenizer, source).backend_tokenizer
     # The slow tokenizer puts a blank in front of every piece of text, whatever stands before it.
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
