@@ -46,6 +46,8 @@ def recognise(keys: Collection[str], source: Path, *, reads_question: bool) -> L
         return Layout("ours", lambda key: key, lambda key: None)
     if is_released(keys):
         return Layout("released", lambda key: our_name(key, reads_question=reads_question), why_ignored)
+    if any(key.startswith("language_projection.") for key in keys):
+        return Layout("transformers", _transformers_name, _why_buffer)
     if any(key.startswith(_LAVIS_PARTS) for key in keys):
         return Layout(
             "lavis",
@@ -54,8 +56,6 @@ def recognise(keys: Collection[str], source: Path, *, reads_question: bool) -> L
         )
     if "patch_embed.proj.weight" in keys:
         return _eva(keys)
-    if any(key.startswith("language_projection.") for key in keys):
-        return Layout("transformers", _transformers_name, _why_buffer)
     shown = ", ".join(sorted(keys)[:3])
     raise CheckpointError(
         f"weights of no known kind: {len(keys)} tensors, such as {shown}",
