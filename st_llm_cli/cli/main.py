@@ -14,6 +14,7 @@ from st_llm_cli.cli.cache import cache
 from st_llm_cli.cli.chat import chat
 from st_llm_cli.cli.demo import demo
 from st_llm_cli.cli.describe import describe
+from st_llm_cli.cli.doctor import doctor
 from st_llm_cli.cli.eval import evaluate
 from st_llm_cli.cli.extract_features import extract_features
 from st_llm_cli.cli.models import models
@@ -56,6 +57,7 @@ app.command()(chat)
 app.command()(describe)
 app.command()(extract_features)
 app.command()(demo)
+app.command()(doctor)
 app.command()(train)
 app.command("eval")(evaluate)
 app.add_typer(recipes)

@@ -1,0 +1,114 @@
+"""Each fault is found by doing, and comes with what mends it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from st_llm_cli.errors import VideoError
+from st_llm_cli.stages import doctor
+from st_llm_cli.stages.doctor import Check, examine, is_true
+from tests.micro import write_micro_checkpoint
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_micro_checkpoint(tmp_path_factory.mktemp("micro"))
+
+
+def checks(model: str | Path, cache: str | Path = "off") -> dict[str, Check]:
+    found = list(examine(str(model), device="cpu", cache=str(cache)))
+    names = [check.name for check in found]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, found, strict=True))
+
+
+def test_a_whole_installation_has_nothing_broken(micro: Path, tmp_path: Path) -> None:
+    found = checks(micro, tmp_path / "cache")
+    assert [check for check in found.values() if check.state == "broken"] == []
+    assert found["reader pyav"].found == "4 frames, the pictures that were encoded"
+    assert "torch" in found["packages"].found
+    assert "cores" in found["machine"].found
+    assert "sdpa" in found["device"].found
+    assert str(tmp_path / "cache") in found["cache"].found
+    # Random weights do not know the answer, which is no fault of the machine.
+    (model,) = (check for name, check in found.items() if name.startswith("model "))
+    assert model.state == "warning"
+    assert "(true: " in model.found
+
+
+def test_a_model_that_should_know_and_does_not_is_broken(tmp_path: Path) -> None:
+    wrong = write_micro_checkpoint(tmp_path / "wrong", trained_on="shapes")
+    (model,) = (check for name, check in checks(wrong).items() if name.startswith("model "))
+    assert model.state == "broken"
+    assert model.fix == doctor.REINSTALL
+
+
+def test_a_true_answer_is_recognised() -> None:
+    assert is_true("It is Red.", "red")
+    assert not is_true("It is blue.", "red")
+
+
+def test_a_missing_model_is_broken_with_its_own_remedy(tmp_path: Path) -> None:
+    found = checks(tmp_path / "none")
+    model = found[f"model {tmp_path / 'none'}"]
+    assert model.state == "broken"
+    assert model.fix
+
+
+def test_a_cache_that_cannot_be_written_is_broken(micro: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = checks(micro, tmp_path / "file")["cache"]
+    assert cache.state == "broken"
+    assert str(tmp_path / "file") in cache.found
+    assert cache.fix == "set STLLM_CACHE to a folder you may write to, or to off"
+
+
+def test_a_reader_that_shows_other_pictures_is_broken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    assert doctor._write_clip(clip).state == "ok"
+    assert doctor._check_reader(clip, "pyav").state == "ok"
+    monkeypatch.setattr(
+        doctor, "CLIP_SEED", doctor.CLIP_SEED + 1
+    )  # so that the file is not what it should be
+    wrong = doctor._check_reader(clip, "pyav")
+    assert wrong.state == "broken"
+    assert "other pictures than were encoded" in wrong.found
+    assert wrong.fix == "pip install --force-reinstall av"
+
+
+@pytest.mark.parametrize(("reader", "state"), [("pyav", "broken"), ("decord", "warning")])
+def test_only_the_reader_that_is_needed_can_break(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reader: str, state: str
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise VideoError("no decoder")
+
+    monkeypatch.setattr("st_llm_cli.video.reader.read_clip", fail)
+    monkeypatch.setattr(doctor, "READERS", {reader: "av"})
+    check = doctor._check_reader(tmp_path / "clip.mp4", reader)
+    assert (check.state, check.found) == (state, "no decoder")
+    assert check.fix == "pip install --force-reinstall av"
+
+
+def test_a_reader_that_is_not_there_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "READERS", {"torchcodec": "no_such_package"})
+    assert doctor._check_reader(tmp_path / "clip.mp4", "torchcodec").state == "ok"
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    check = doctor._check_packages()
+    assert (check.state, check.fix) == ("broken", "pip install no-such-package")
+
+
+def test_whatever_goes_wrong_is_in_the_report() -> None:
+    def fail() -> Check:
+        raise ZeroDivisionError("by zero")
+
+    check = doctor._tried("thing", fail)
+    assert (check.name, check.state, check.found) == ("thing", "broken", "ZeroDivisionError: by zero")
