@@ -115,7 +115,8 @@ class _Lines:
 
 def losses_text(metrics: StepMetrics) -> str:
     """The parts of the loss, and the share of the video dropped where there is one."""
-    parts = [f"loss {metrics.language_loss:.3f}"]
+    loss = metrics.loss if metrics.language_loss is None else metrics.language_loss
+    parts = [f"loss {loss:.3f}"]
     if metrics.masked_video_loss is not None:
         parts.append(f"masked video {metrics.masked_video_loss:.3f}")
     if metrics.mask_ratio is not None:

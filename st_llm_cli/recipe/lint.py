@@ -68,6 +68,10 @@ def _train(recipe: Recipe, train: Train, place: tuple[str | int, ...]) -> list[P
     if train.warmup_steps >= train.steps:
         what = f"{train.warmup_steps} warm-up steps leave none of {train.steps} steps to train at full rate"
         problems.append(Problem((*place, "warmup_steps"), what))
+    if train.objective == "answers" and not train.data:
+        problems.append(Problem((*place, "data"), "is missing: nothing to learn from"))
+    if train.objective == "cells" and train.data:
+        problems.append(Problem((*place, "data"), "has no effect with objective 'cells'; drop it"))
     if set(train.freeze) == {"vision", "qformer", "projection", "language"}:
         problems.append(Problem((*place, "freeze"), "every part is frozen: nothing is left to train"))
     return problems

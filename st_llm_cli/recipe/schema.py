@@ -178,7 +178,10 @@ class Train(Block):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """Name of the stage; its folder in the run is called so."""
-    data: Annotated[tuple[Data, ...], Field(min_length=1, strict=False)]
+    objective: Literal["answers", "cells"] = "answers"
+    """`answers`: what the language model says. `cells`: no language model yet; each query token of a new
+    model says what is in its cell of a picture of moving shapes, by heads that are thrown away; no data."""
+    data: Annotated[tuple[Data, ...], Field(strict=False)] = ()
     """Where samples come from."""
     steps: Positive
     """Optimiser steps."""
@@ -209,7 +212,7 @@ class Train(Block):
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: automatic mixed precision; weights stay in float32."""
     threads: Positive | None = None
-    """CPU threads; PyTorch's choice if absent. The same run on another number of them differs in the last bits."""
+    """CPU threads; PyTorch's choice if absent. Another number of them changes the last bits of a run."""
     log_every: Positive = 10
     """Steps between two lines of metrics."""
     save_every: NotNegative = 0

@@ -25,8 +25,8 @@ class StepMetrics:
     """Optimiser steps of the stage."""
     loss: float
     """What is minimised."""
-    language_loss: float
-    """Cross-entropy per answer token, nats."""
+    language_loss: float | None
+    """Cross-entropy per answer token, nats; None without a language model."""
     masked_video_loss: float | None
     """Loss of masked video modelling, unweighted, over the steps that used it; None if none did."""
     mask_ratio: float | None
@@ -90,7 +90,7 @@ class TellMetrics(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Tell one line; the Trainer's summary at the end is not one."""
-        if logs is None or "language_loss" not in logs:
+        if logs is None or "video_tokens" not in logs:
             return
         self.listener(
             StepMetrics(
@@ -98,7 +98,7 @@ class TellMetrics(TrainerCallback):
                 step=state.global_step,
                 steps=state.max_steps,
                 loss=logs["loss"],
-                language_loss=logs["language_loss"],
+                language_loss=logs.get("language_loss"),
                 masked_video_loss=logs.get("masked_video_loss"),
                 mask_ratio=logs.get("mask_ratio"),
                 video_tokens=logs["video_tokens"],

@@ -119,8 +119,16 @@ def part_of(name: str) -> Part:
     return "projection"
 
 
-def build_optimizer(model: StllmForConditionalGeneration, train: Train) -> Optimizer:
-    """Make the optimiser that a stage asks for, over the parameters that are not frozen."""
+def build_optimizer(
+    model: StllmForConditionalGeneration, train: Train, heads: Iterable[nn.Module] = ()
+) -> Optimizer:
+    """Make the optimiser that a stage asks for, over the parameters that are not frozen.
+
+    Args:
+        model: The model.
+        train: The stage.
+        heads: What is trained beside the model and does not belong to it.
+    """
     groups: dict[tuple[Part, bool, bool], list[nn.Parameter]] = {}
     embeddings = {id(each) for each in (model.get_input_embeddings(), model.get_output_embeddings())}
     tables = {id(p) for module in model.modules() if id(module) in embeddings for p in module.parameters()}
@@ -130,6 +138,10 @@ def build_optimizer(model: StllmForConditionalGeneration, train: Train) -> Optim
             matrix = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in tables
             decays = parameter.ndim >= 2
             groups.setdefault((part_of(name), matrix, decays), []).append(parameter)
+    learnt_beside = [parameter for head in heads for parameter in head.parameters()]
+    beside: list[dict[str, Any]] = []
+    if learnt_beside:
+        beside = [{"params": learnt_beside, "lr": train.lr, "weight_decay": 0.0, "orthogonal": False}]
     return OPTIMIZERS[train.optimizer](
         [
             {
@@ -139,7 +151,8 @@ def build_optimizer(model: StllmForConditionalGeneration, train: Train) -> Optim
                 "orthogonal": matrix,
             }
             for (part, matrix, decays), parameters in groups.items()
-        ],
+        ]
+        + beside,
         train,
     )
 

@@ -15,15 +15,23 @@ from transformers.trainer_callback import PrinterCallback
 from st_llm_cli.errors import TrainingError
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, draw_mask_ratio
 from st_llm_cli.recipe.schema import Model, Recipe, Train
+from st_llm_cli.training.cells import CellCollator, CellReader, CellStream
 from st_llm_cli.training.data import Collator, ExampleStream, sample_rng
 from st_llm_cli.training.metrics import RunningMeans, StepListener, TellMetrics
 from st_llm_cli.training.optimizer import build_optimizer, freeze
 
 
 class StllmTrainer(Trainer):
-    """Trains one stage: masks drawn anew at every step from (seed, step), each loss recorded by itself."""
+    """Trains one stage: masks drawn anew at every step from (seed, step), each loss recorded by itself.
 
-    def __init__(self, *args: Any, method: Model, stage: Train, **kwargs: Any) -> None:
+    Args:
+        args: As transformers' Trainer.
+        method: The recipe's model block; None where nothing is masked.
+        stage: The training stage.
+        kwargs: As transformers' Trainer.
+    """
+
+    def __init__(self, *args: Any, method: Model | None, stage: Train, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.method = method
         self.stage = stage
@@ -42,7 +50,7 @@ class StllmTrainer(Trainer):
             TrainingError: If the loss is not a number.
         """
         step = self.state.global_step
-        masking = step_masking(self.method, self.stage, step)
+        masking = {} if self.method is None else step_masking(self.method, self.stage, step)
         output = model(**inputs, **masking)
         if not torch.isfinite(output.loss):
             what = f"the loss is {float(output.loss)} at step {step}"
@@ -52,7 +60,7 @@ class StllmTrainer(Trainer):
         self.means.add(
             language_loss=output.language_loss,
             masked_video_loss=output.masked_video_loss,
-            mask_ratio=None if single else masking["mask_ratio"],
+            mask_ratio=None if single else masking.get("mask_ratio"),
             video_tokens=output.video_tokens,
         )
         return (output.loss, output) if return_outputs else output.loss
@@ -85,23 +93,49 @@ def train_stage(
     Raises:
         TrainingError: If the loss is not a number.
     """
-    freeze(model, stage.freeze)
     model.set_attn_implementation("eager")  # three times faster than sdpa at the sizes trained on a CPU
-    trainer = StllmTrainer(
+    build = {"answers": _answers_trainer, "cells": _cells_trainer}[stage.objective]
+    trainer = build(model, tokenizer, recipe, stage, folder)
+    trainer.add_callback(TellMetrics(stage.name, listener))
+    trainer.remove_callback(PrinterCallback)
+    with _threads(stage.threads):
+        trainer.train()
+    model.eval()  # type: ignore[no-untyped-call]
+
+
+def _answers_trainer(
+    model: StllmForConditionalGeneration, tokenizer: Any, recipe: Recipe, stage: Train, folder: Path
+) -> StllmTrainer:
+    freeze(model, stage.freeze)
+    return StllmTrainer(
         model=model,
         args=_arguments(stage, folder),
         train_dataset=ExampleStream(stage, recipe.video.num_frames, model.config.image_size),
         data_collator=Collator(tokenizer, model.config),
         optimizers=(build_optimizer(model, stage), None),
         processing_class=tokenizer,
-        callbacks=[TellMetrics(stage.name, listener)],
         method=recipe.model,
         stage=stage,
     )
-    trainer.remove_callback(PrinterCallback)
-    with _threads(stage.threads):
-        trainer.train()
-    model.eval()  # type: ignore[no-untyped-call]
+
+
+def _cells_trainer(
+    model: StllmForConditionalGeneration, tokenizer: Any, recipe: Recipe, stage: Train, folder: Path
+) -> StllmTrainer:
+    freeze(model, (*stage.freeze, "projection", "language"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stage.seed)
+        reader = CellReader(model)
+    heads = [reader.color, reader.shape, reader.offset]
+    return StllmTrainer(
+        model=reader,
+        args=_arguments(stage, folder),
+        train_dataset=CellStream(stage, model.config.num_queries, model.config.image_size),
+        data_collator=CellCollator(model.config),
+        optimizers=(build_optimizer(model, stage, heads), None),
+        method=None,
+        stage=stage,
+    )
 
 
 def step_masking(method: Model, stage: Train, step: int) -> dict[str, Any]:

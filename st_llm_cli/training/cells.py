@@ -1,0 +1,133 @@
+"""Teach a new vision encoder and Q-Former to see, before a language model asks them anything.
+
+Each query token has to say what is in its own cell of the picture: colour, shape and where in the cell. It
+says so through linear heads that are thrown away afterwards. The paper's encoder and Q-Former come trained
+(EVA-CLIP, BLIP-2); made from nothing, and taught through the language model alone, they take several times as
+long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
+
+from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.sequence import IGNORED_LABEL
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration, StllmOutput
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.shapes.render import render_frame
+from st_llm_cli.shapes.world import COLORS, SHAPES, TRAIN_SEEDS, Scene, make_scene
+from st_llm_cli.training.build import grid_shape
+from st_llm_cli.training.data import sample_rng
+from st_llm_cli.video.transform import normalize
+
+NOTHING = len(COLORS)
+"""Colour of an empty cell."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One picture and what is in each cell of the grid that the queries stand on."""
+
+    frame: NDArray[np.uint8]
+    """[resolution, resolution, 3]."""
+    colors: tuple[int, ...]
+    """Place in `COLORS`, or `NOTHING`; `IGNORED_LABEL` where two objects share the cell. [cells]."""
+    shapes: tuple[int, ...]
+    """Place in `SHAPES`; `IGNORED_LABEL` unless one object is in the cell. [cells]."""
+    offsets: tuple[tuple[float, float], ...]
+    """Place of the object from the cell's centre, x and y from -1 to 1; 0 unless one is there. [cells, 2]."""
+
+
+class CellStream(Dataset[Cells]):
+    """Moments of moving scenes, each a function of (seed, index)."""
+
+    def __init__(self, train: Train, num_queries: int, resolution: int) -> None:
+        self.train = train
+        self.grid = grid_shape(num_queries)
+        self.resolution = resolution
+
+    def __len__(self) -> int:
+        return self.train.steps * self.train.batch_size
+
+    def __getitem__(self, index: int) -> Cells:
+        rng = sample_rng(self.train.seed, "cells", index)
+        scene = make_scene(rng.randrange(len(TRAIN_SEEDS)))
+        seconds = rng.uniform(0, scene.duration_seconds)
+        return cells_of(scene, seconds, self.grid, self.resolution)
+
+
+def cells_of(scene: Scene, seconds: float, grid: tuple[int, int], resolution: int) -> Cells:
+    """Draw a scene at one moment and say what is in each cell.
+
+    Args:
+        scene: What to draw.
+        seconds: The moment.
+        grid: Rows and columns.
+        resolution: Side of the picture in pixels.
+    """
+    rows, columns = grid
+    colors = [NOTHING] * (rows * columns)
+    shapes = [IGNORED_LABEL] * (rows * columns)
+    offsets = [(0.0, 0.0)] * (rows * columns)
+    for item in scene.objects:
+        x, y = item.centers([seconds])[0] * (columns, rows)
+        column, row = min(int(x), columns - 1), min(int(y), rows - 1)
+        cell = row * columns + column
+        if colors[cell] != NOTHING:
+            colors[cell] = shapes[cell] = IGNORED_LABEL
+            continue
+        colors[cell] = list(COLORS).index(item.color)
+        shapes[cell] = SHAPES.index(item.shape)
+        offsets[cell] = (2 * (x - column) - 1, 2 * (y - row) - 1)
+    frame = render_frame(scene, seconds, resolution, resolution)
+    return Cells(frame, tuple(colors), tuple(shapes), tuple(offsets))
+
+
+@dataclass(frozen=True)
+class CellCollator:
+    """Pictures with their cells → one batch of tensors, the arguments of `CellReader.forward`."""
+
+    config: StllmConfig
+
+    def __call__(self, examples: Sequence[Cells]) -> dict[str, Tensor]:
+        """Stack: `frames` [batch, 1, 3, side, side]; `colors`, `shapes` [batch, cells]; `offsets` [.., 2]."""
+        frames = np.stack([example.frame for example in examples])
+        return {
+            "frames": normalize(frames, self.config.image_mean, self.config.image_std)[:, None],
+            "colors": torch.tensor([example.colors for example in examples]),
+            "shapes": torch.tensor([example.shapes for example in examples]),
+            "offsets": torch.tensor([example.offsets for example in examples], dtype=torch.float32),
+        }
+
+
+class CellReader(nn.Module):
+    """A model's eyes, with heads that name what each query token stands for."""
+
+    def __init__(self, model: StllmForConditionalGeneration) -> None:
+        super().__init__()
+        dim = model.config.qformer_config.hidden_size
+        self.model = model
+        self.color = nn.Linear(dim, len(COLORS) + 1)
+        self.shape = nn.Linear(dim, len(SHAPES))
+        self.offset = nn.Linear(dim, 2)
+
+    def forward(self, frames: Tensor, colors: Tensor, shapes: Tensor, offsets: Tensor) -> StllmOutput:
+        """Name what is in each cell; the loss is the sum of the three heads' losses."""
+        queries: Any = torch.cat(self.model.encode_queries(self.model.encode_vision(frames)))
+        there = (shapes != IGNORED_LABEL).flatten()  # [batch*cells]
+        queries = queries.flatten(0, 1)  # [batch*cells, dim]
+        color = cross_entropy(self.color(queries).float(), colors.flatten(), ignore_index=IGNORED_LABEL)
+        # Empty cells are most of a picture: the colour loss is about them first, and has to be raised.
+        color = color * len(queries) / there.sum().clamp_min(1)
+        shape = cross_entropy(self.shape(queries).float()[there], shapes.flatten()[there])
+        offset = (self.offset(queries).float()[there] - offsets.flatten(0, 1)[there]).square().mean()
+        return StllmOutput(loss=color + shape + offset, video_tokens=torch.tensor(len(queries)))

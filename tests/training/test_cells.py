@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from st_llm_cli.errors import RecipeError
+from st_llm_cli.model.sequence import IGNORED_LABEL
+from st_llm_cli.recipe import load_recipe
+from st_llm_cli.shapes.world import COLORS, SHAPES, MovingShape, Scene, Segment, make_scene
+from st_llm_cli.training.cells import NOTHING, CellStream, cells_of
+from tests.training.small import small_recipe
+from tests.training.test_build import build
+from tests.training.test_trainer import train
+
+CELLS = {"objective": "cells", "data": [], "batch_size": 8}
+
+
+def still(color: str, shape: str, x: float, y: float) -> MovingShape:
+    return MovingShape(color, shape, COLORS[color], 0.1, (x, y), (Segment(0.0, 2.0, "still", 0.0),))
+
+
+def scene(*objects: MovingShape) -> Scene:
+    return Scene(seed=0, duration_seconds=2.0, background=(0, 0, 0), objects=objects)
+
+
+def test_a_cell_says_what_is_in_it_and_where() -> None:
+    cells = cells_of(scene(still("red", "star", 0.75, 0.25)), 0.0, (2, 2), 16)
+    assert cells.colors == (NOTHING, list(COLORS).index("red"), NOTHING, NOTHING)
+    assert cells.shapes == (IGNORED_LABEL, SHAPES.index("star"), IGNORED_LABEL, IGNORED_LABEL)
+    assert cells.offsets[1] == pytest.approx((0, 0))
+    assert cells.frame.shape == (16, 16, 3)
+
+
+def test_offsets_run_from_edge_to_edge_of_the_cell() -> None:
+    cells = cells_of(scene(still("red", "star", 0.5 + 1e-6, 0.5 - 1e-6)), 0.0, (2, 2), 16)
+    assert cells.offsets[1] == pytest.approx((-1, 1), abs=1e-4)
+
+
+def test_a_cell_of_two_objects_is_not_asked_about() -> None:
+    crowd = scene(still("red", "star", 0.6, 0.2), still("blue", "circle", 0.9, 0.4))
+    cells = cells_of(crowd, 0.0, (2, 2), 16)
+    assert cells.colors[1] == cells.shapes[1] == IGNORED_LABEL
+
+
+def test_the_grid_follows_an_object_through_the_scene() -> None:
+    item = MovingShape("red", "star", COLORS["red"], 0.1, (0.2, 0.2), (Segment(0.0, 2.0, "right", 0.6),))
+    places = [cells_of(scene(item), seconds, (2, 2), 16).colors for seconds in (0.0, 2.0)]
+    red = list(COLORS).index("red")
+    assert places == [(red, NOTHING, NOTHING, NOTHING), (NOTHING, red, NOTHING, NOTHING)]
+
+
+def test_a_picture_follows_from_seed_and_index() -> None:
+    streams = [CellStream(small_recipe({**CELLS, "seed": seed}).training[0], 4, 16) for seed in (0, 0, 1)]
+    first, again, other = (stream[3] for stream in streams)
+    assert (first.frame == again.frame).all() and first.colors == again.colors
+    assert (first.frame != other.frame).any()
+
+
+def test_eyes_learn_and_the_language_model_does_not(tmp_path: Path) -> None:
+    recipe = small_recipe({**CELLS, "steps": 40, "lr": 5e-3, "optimizer": "muon", "log_every": 10})
+    after, seen = train(recipe, tmp_path)
+    before = build(recipe).state_dict()
+    changed = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {"vision_model", "qformer"}
+    assert seen[-1].loss < 0.9 * seen[0].loss
+    assert seen[0].language_loss is None
+
+
+def test_cells_are_reproducible_to_the_last_bit(tmp_path: Path) -> None:
+    first, again = (train(small_recipe({**CELLS, "steps": 3}), tmp_path)[0] for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("objective=cells", "has no effect with objective 'cells'; drop it"),
+        ("data=[]", "is missing: nothing to learn from"),
+    ],
+)
+def test_data_and_objective_must_fit(tmp_path: Path, override: str, complaint: str) -> None:
+    text = "model: {new: {}}\nstages:\n- train: {name: a, steps: 2, data: [{shapes: {kind: images}}]}\n"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=complaint):
+        load_recipe(path, [f"stages.0.train.{override}"])
+
+
+def test_scenes_of_training_give_every_cell_its_turn() -> None:
+    red_cells = {
+        cell
+        for seed in range(200)
+        for cell, color in enumerate(cells_of(make_scene(seed), 0.5, (3, 3), 16).colors)
+        if color not in (NOTHING, IGNORED_LABEL)
+    }
+    assert red_cells == set(range(9))
