@@ -13,6 +13,8 @@
     ├── DataError           training or benchmark data that cannot be used
     ├── CacheError          the token cache cannot be read or written
     └── TrainingError       training cannot go on
+
+Each says what was found, where, and what to do next; `except StllmError` catches them all.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class StllmError(Exception):
         return f"{text} ({self.fix})" if self.fix else text
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors cross process borders (decoding runs in a child); keyword arguments do not survive by default.
+        # Errors cross process borders (decoding runs in a child), where keyword arguments would be lost.
         return _rebuild, (type(self), self.what, self.where, self.fix)
 
 

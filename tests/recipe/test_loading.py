@@ -217,7 +217,7 @@ def test_binary_file_is_refused_in_words(tmp_path: Path) -> None:
 WRONG_OVERRIDES = {
     "stages.0.train.rl=1": "--set, stages.0.train.rl: unknown key; did you mean 'lr'?",
     "stages.0.train.steps=ten": "--set, stages.0.train.steps: must be a whole number, not the text 'ten'",
-    "stages.4.train.steps=1": "--set stages.4.train.steps=1: stages is a list of 1, '4' is not one of its entries",
+    "stages.4.train.steps=1": "stages is a list of 1, '4' is not one of its entries (entries are counted",
     "description.x=1": "description is the text 'One short stage on moving shapes.', which has no 'x' inside",
     "lr": "--set lr: is not of the form key=value (write for example --set stages.0.train.lr=1e-5)",
     "model.masking=[": "--set model.masking=[: the value is not valid YAML",
