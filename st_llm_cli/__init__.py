@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.recipe import Recipe, load_recipe
     from st_llm_cli.stages.video_model import VideoModel, load_model
+    from st_llm_cli.tokens.store import TokenCache
     from st_llm_cli.video.clip import Clip
     from st_llm_cli.video.reader import read_clip
 
@@ -28,6 +29,7 @@ __all__ = [
     "StllmConfig",
     "StllmError",
     "StllmForConditionalGeneration",
+    "TokenCache",
     "VideoModel",
     "__version__",
     "load_model",
@@ -67,6 +69,7 @@ _HOMES = {
     "StllmConfig": "st_llm_cli.model.config",
     "StllmError": "st_llm_cli.errors",
     "StllmForConditionalGeneration": "st_llm_cli.model.st_llm",
+    "TokenCache": "st_llm_cli.tokens.store",
     "VideoModel": "st_llm_cli.stages.video_model",
     "load_model": "st_llm_cli.stages.video_model",
     "load_recipe": "st_llm_cli.recipe",
