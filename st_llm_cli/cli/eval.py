@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,11 +27,14 @@ from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.benchmark import Benchmark
+    from st_llm_cli.bench.judge import HttpJudge
     from st_llm_cli.stages.eval import Result
     from st_llm_cli.stages.eval_plan import Plan
+    from st_llm_cli.stages.judge import Judged
 
 WHAT = "What to ask"
 HOW = "How to answer and score"
+JUDGE = "Judge of written answers; none: only what needs no judge"
 
 
 def evaluate(
@@ -84,6 +89,17 @@ def evaluate(
         str,
         typer.Option(metavar="NAME", help="The one to put first: strict or released.", rich_help_panel=HOW),
     ] = "strict",
+    judge_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An OpenAI-compatible judge: …/v1.", rich_help_panel=JUDGE),
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The judge's model.", rich_help_panel=JUDGE)
+    ] = None,
+    judge_key_env: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Environment variable that holds its key.", rich_help_panel=JUDGE),
+    ] = "OPENAI_API_KEY",
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -127,14 +143,19 @@ def evaluate(
     if check:
         _check(plan, as_json)
         return
+    judge = _judge(judge_url, judge_model, judge_key_env)
+    if judge is not None:
+        _greet(judge)
     folder = output or Path("runs") / f"eval-{name}"
     result = _run(plan, folder, model=model, device=device, dtype=dtype, cache=cache)
+    judged = None if judge is None else _have_judged(result, judge, scorer)
     if as_json:
-        typer.echo(json.dumps(result.report.as_json()))
+        more = {} if judged is None else {"judged": judged.as_json()}
+        typer.echo(json.dumps({**result.report.as_json(), **more}))
         return
-    show_report(result.report, scorer)
+    show_report(result.report, scorer, judged)
     show_replies(result.predictions)
-    note(f"{folder}: predictions.jsonl, scores.json")
+    note(f"{folder}: predictions.jsonl, scores.json" + ("" if judged is None else ", judged.json"))
 
 
 def _benchmark(name: str | None) -> tuple[str, Benchmark]:
@@ -151,6 +172,40 @@ def _check_scorer(name: str) -> None:
 
     if name not in SCORERS:
         raise UsageError(f"unknown scorer '{name}'", where="--scorer", fix=nearest(name, SCORERS))
+
+
+def _judge(url: str | None, model: str | None, key_env: str) -> HttpJudge | None:
+    """Give the judge that was named, None where none was."""
+    from st_llm_cli.bench.judge import HttpJudge
+
+    if url is None and model is None:
+        return None
+    if url is None or model is None:
+        lacking = "--judge-url" if url is None else "--judge-model"
+        raise UsageError("is needed to name a judge", where=lacking, fix=f"add {lacking}")
+    return HttpJudge(url, model, os.environ.get(key_env, ""))
+
+
+def _greet(judge: HttpJudge) -> None:
+    """Make sure that the judge replies before a model is asked anything."""
+    from st_llm_cli.stages.judge import greet
+
+    note(f"judge {judge.name} at {judge.url} replies: {greet(judge)}")
+
+
+def _have_judged(result: Result, judge: HttpJudge, scorer: str) -> Judged | None:
+    """Have the written answers judged, after saying what it will take; the numbers go to judged.json."""
+    from st_llm_cli.stages.judge import estimate, judge_run
+
+    needed = estimate(result.predictions, judge, result.folder, scorer)
+    note(f"judge {judge.name}: {needed.calls} questions to ask, about {needed.tokens} tokens")
+    judged = judge_run(result.predictions, judge, result.folder, scorer=scorer)
+    if judged is None:
+        note("there is nothing here for a judge to read")
+        return None
+    text = json.dumps({**judged.as_json(), "date": date.today().isoformat()}, indent=1) + "\n"
+    (result.folder / "judged.json").write_text(text, encoding="utf-8")
+    return judged
 
 
 def _way(given: str | None, released: bool) -> str:

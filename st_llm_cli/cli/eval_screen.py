@@ -12,17 +12,19 @@ from st_llm_cli.cli.screen import note
 if TYPE_CHECKING:
     from st_llm_cli.bench.report import Rate, Report
     from st_llm_cli.bench.sample import Media, Prediction, Sample
+    from st_llm_cli.stages.judge import Judged
 
 SHOWN_MISSING = 20
 SHOWN_REPLIES = 5
 
 
-def show_report(report: Report, first: str) -> None:
+def show_report(report: Report, first: str, judged: Judged | None = None) -> None:
     """Show the numbers of a run on standard output.
 
     Args:
         report: The numbers.
         first: Name of the scorer to put first.
+        judged: What a judge made of it, if one was asked.
     """
     from rich.console import Console
 
@@ -34,9 +36,37 @@ def show_report(report: Report, first: str) -> None:
         console.print(f"{scored.scorer}: {scored.unparsed} replies not readable, {scored.empty} empty{void}")
     for name, value in report.judge_free.items():
         console.print(f"{name}: {value:.3f}")
-    if report.needs_judge:
+    if judged is not None:
+        for line in _judged_lines(judged):
+            console.print(line)
+    elif report.needs_judge:
         console.print(f"{report.needs_judge} replies are for a judge to read and have no verdict here")
     console.print(f"covers {report.coverage.label}")
+
+
+def _judged_lines(judged: Judged) -> list[str]:
+    """Say what a judge made of a run: each number with how many it is of, and bounds if not of all."""
+    lines = [
+        f"judge {judged.judge}, text {judged.prompt_version}, accepted as {judged.scorer}; "
+        f"agrees with {judged.calibration} known verdicts"
+    ]
+    for name, score in judged.criteria.items():
+        if score.score is None:
+            lines.append(f"{name}: none of {score.total} judged")
+            continue
+        line = f"{name}: {score.score:.2f} of 5"
+        if score.accuracy is not None:
+            line += f", {100 * score.accuracy:.1f} % the same as the reference"
+        if score.judged < score.total:
+            bounds = f"between {score.lowest:.2f} and {score.highest:.2f}"
+            line += f"; {score.judged} of {score.total} judged, {bounds}"
+        if score.released is not None:
+            totals = ", ".join(f"{key} {value:.3f}" for key, value in score.released.items())
+            line += f"; as released {totals}"
+        lines.append(line)
+    if judged.mean is not None:
+        lines.append(f"mean of the five: {judged.mean:.2f}")
+    return lines
 
 
 def show_replies(predictions: Sequence[Prediction]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.bench.golden import mini_folder
 from tests.cli.conftest import Ran, Stllm
+from tests.stages.judge_server import Script, judge_server, status
 
 MINI = mini_folder()
 
@@ -56,6 +57,7 @@ def test_second_run_needs_no_clip(evaluate: Stllm) -> None:
     assert "cache: " in first.err and "cache: " not in second.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mvbench", "tempcompass", "vcgbench", "msvd", "msrvtt", "activitynet"])
 def test_every_kind_of_benchmark_runs(name: str, evaluate: Stllm) -> None:
     ran = evaluate("--bench", name, "--data", MINI / name, "--limit", "6", "--max-new-tokens", "3", "--json")
@@ -117,3 +119,53 @@ def test_data_that_cannot_be_used_is_an_error_before_the_model(stllm: Stllm, tmp
     ran = stllm("eval", "--bench", "mvbench", "--data", tmp_path, "--model", "no-such-model")
     assert ran.code == 1
     assert "holds no questions" in ran.err and "no-such-model" not in ran.err
+
+
+SHORT = ("--limit", "3", "--max-new-tokens", "2")
+JUDGED = ("--bench", "msvd", "--data", MINI / "msvd", *SHORT, "--judge-model", "m")
+
+
+def test_judge_reads_written_answers(
+    evaluate: Stllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    script = Script(usual='{"pred": "no", "score": 2}')
+    with judge_server(script) as url:
+        ran = evaluate(*JUDGED, "--judge-url", url, "--judge-key-env", "MY_KEY")
+        again = evaluate(*JUDGED, "--judge-url", url, "--json")
+    assert ran.code == 0, ran.err
+    assert "judge m: 13 questions to ask" in ran.err and "judge m: 0 questions to ask" in again.err
+    assert "match: 2.00 of 5, 0.0 % the same as the reference; as released accuracy 0.000" in ran.out
+    assert "agrees with 5 of 10 known verdicts" in ran.out
+    assert script.headers[0]["Authorization"] == "Bearer secret"
+    assert json.loads(again.out)["judged"]["criteria"]["match"]["judged"] == 3
+    assert "secret" not in (tmp_path / "run" / "judged.json").read_text() + ran.out + ran.err
+
+
+def test_without_a_judge_only_what_needs_none_is_shown(evaluate: Stllm, tmp_path: Path) -> None:
+    arguments = ("--bench", "vcgbench", "--data", MINI / "vcgbench", "--limit", "3", "--max-new-tokens", "2")
+    ran = evaluate(*arguments)
+    assert ran.code == 0
+    assert "token F1: " in ran.out and "replies are for a judge to read" in ran.out
+    assert not (tmp_path / "run" / "judged.json").exists()
+
+
+def test_judge_that_refuses_the_key_is_an_error_before_the_model(evaluate: Stllm, tmp_path: Path) -> None:
+    with judge_server(Script(usual=status(401, b"bad key"))) as url:
+        ran = evaluate(*JUDGED, "--judge-url", url)
+    assert ran.code == 2
+    assert "status 401: bad key" in ran.err and "--judge-key-env" in ran.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_judge_that_is_not_there_is_an_error_before_the_model(evaluate: Stllm, tmp_path: Path) -> None:
+    ran = evaluate(*JUDGED, "--judge-url", "http://127.0.0.1:9/v1")
+    assert ran.code == 2
+    assert "--judge-url: does not reply" in ran.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_judge_needs_address_and_model(stllm: Stllm) -> None:
+    ran = stllm("eval", *JUDGED)
+    assert ran.code == 2
+    assert "--judge-url: is needed to name a judge" in ran.err
