@@ -1,0 +1,67 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from st_llm_cli.stages.video_model import load_model
+from tests.cli.conftest import Stllm
+from tests.training.small import small_recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    settings = small_recipe({"name": "videos"}, masking="released").model_dump(mode="json", exclude_none=True)
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_a_trained_run_is_a_model_to_ask(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    ran = stllm("train", recipe, "--output", run)
+    assert ran.code == 0
+    assert ran.out.strip() == str(run / "checkpoints" / "videos-1")
+    assert "videos 2/2: loss " in ran.err and " dropped" in ran.err
+    assert f"--model {run}" in ran.err
+    assert load_model(str(run)).num_frames == 3
+
+
+def test_settings_on_the_command_line_reach_the_run(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert stllm("train", recipe, "--output", run, "--set", "stages.0.train.steps=1").code == 0
+    assert [json.loads(line)["steps"] for line in (run / "metrics.jsonl").open()] == [1]
+
+
+def test_json_names_the_checkpoint_and_the_stages(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = json.loads(stllm("train", recipe, "--output", run, "--json").out)
+    assert first["trained"] == ["videos"] and first["skipped"] == []
+    again = stllm("train", recipe, "--output", run, "--json")
+    assert json.loads(again.out)["skipped"] == ["videos"]
+    assert "stage 'videos' was done already" in again.err
+
+
+def test_the_run_folder_is_named_after_the_recipe(
+    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert stllm("train", recipe).code == 0
+    assert (tmp_path / "runs" / "small" / "recipe.yaml").exists()
+
+
+def test_a_wrong_setting_is_named_before_anything_is_written(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    ran = stllm("train", recipe, "--output", tmp_path / "run", "--set", "stages.0.train.setps=1")
+    assert ran.code == 1
+    assert "setps" in ran.err and "steps" in ran.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_recipe_is_refused(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stllm("train", recipe, "--output", run)
+    ran = stllm("train", recipe, "--output", run, "--set", "stages.0.train.lr=1e-5")
+    assert ran.code == 1
+    assert "holds a run of another recipe, or of other settings (give another --output)" in ran.err
