@@ -176,10 +176,9 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)  # type: ignore[no-untyped-call]
-        if isinstance(module, GlobalLocal):
-            init.zeros_(module.up.weight)
-            init.zeros_(module.up.bias)
-            init.zeros_(module.down.bias)
+        # transformers passes over modules without parameters of their own, so `up` itself is looked for.
+        if self.global_local is not None and module is self.global_local.up:
+            init.zeros_(module.weight)
         elif isinstance(module, QFormer):
             init.normal_(module.query_tokens, std=self.config.initializer_range)
 
