@@ -58,6 +58,8 @@ def new_config(
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.5, 0.5, 0.5],
         num_frames=num_frames,
+        # A model made from nothing knows what it is trained on, and recipes can only name shapes for that.
+        trained_on="shapes",
         **local,
         **special,
     )

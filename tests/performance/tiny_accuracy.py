@@ -116,7 +116,9 @@ def table(answers: list[Answer]) -> str:
                 for column in ("both", objects):
                     groups["caption: sentences"][column].append(truth.rstrip(".") in said)
     lines = ["| question | right | one object | two objects | asked |", "|---|---|---|---|---|"]
-    for kind, group in groups.items():
+    # Sums stand below what they sum up.
+    for kind in sorted(groups, key=lambda kind: (kind.startswith(CHOICES), kind in (ALL, CHOICES + "all"))):
+        group = groups[kind]
         cells = [share(group[column]) for column in ("both", "one", "two")]
         lines.append(f"| {kind} | {' | '.join(cells)} | {len(group['both'])} |")
     return "\n".join(lines) + "\n"

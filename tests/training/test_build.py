@@ -33,7 +33,7 @@ def test_the_recipe_decides_the_method() -> None:
     config = build(recipe).config
     assert (config.video_input, config.num_local_frames, config.num_frames) == ("residual", 2, 3)
     assert (config.masked_video_loss, config.masked_video_decoder) == ("mse", False)
-    assert config.prompt_format == "plain"
+    assert (config.prompt_format, config.trained_on) == ("plain", "shapes")
 
 
 def test_near_places_have_codes_more_alike() -> None:
