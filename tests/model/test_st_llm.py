@@ -453,7 +453,7 @@ def test_round_trips_are_bit_exact(tmp_path: Path, settings: dict[str, Any]) -> 
         if settings.get("reads_question"):
             given["question_ids"] = torch.tensor([[4, 5]])
         with torch.no_grad():
-            # Loaded weights lie elsewhere in memory, which may choose another kernel: the last bits can differ.
+            # Loaded weights lie elsewhere in memory, which may choose another kernel: last bits can differ.
             assert torch.allclose(one(**given).logits, again.eval()(**given).logits, atol=1e-5)
 
 
