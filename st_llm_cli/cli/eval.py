@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from st_llm_cli.cli.eval_screen import check_json, show_missing, show_replies, show_report
+from st_llm_cli.cli.eval_screen import check_json, show_gain, show_missing, show_replies, show_report
 from st_llm_cli.cli.options import (
     CacheOption,
     DebugOption,
@@ -28,6 +29,7 @@ from st_llm_cli.errors import UsageError
 if TYPE_CHECKING:
     from st_llm_cli.bench.benchmark import Benchmark
     from st_llm_cli.bench.judge import HttpJudge
+    from st_llm_cli.stages.controls import Gain
     from st_llm_cli.stages.eval import Result
     from st_llm_cli.stages.eval_plan import Plan
     from st_llm_cli.stages.judge import Judged
@@ -89,6 +91,14 @@ def evaluate(
         str,
         typer.Option(metavar="NAME", help="The one to put first: strict or released.", rich_help_panel=HOW),
     ] = "strict",
+    control: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Ask again without time: blind, single-frame, shuffle, reverse, freeze, or all.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     judge_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="An OpenAI-compatible judge: …/v1.", rich_help_panel=JUDGE),
@@ -115,7 +125,7 @@ def evaluate(
     The run's folder gets predictions.jsonl, scores.json and settings.json.
 
     Examples:
-    - `stllm eval --bench shapes --data shapes/`
+    - `stllm eval --bench shapes --data shapes/ --control all`
     - `stllm eval --bench mvbench --data MVBench/ --check`
     - `stllm eval --bench mvbench --data MVBench/ --output runs/mvbench --limit 200`
     """
@@ -143,17 +153,24 @@ def evaluate(
     if check:
         _check(plan, as_json)
         return
+    controls = _controls(control)
     judge = _judge(judge_url, judge_model, judge_key_env)
     if judge is not None:
         _greet(judge)
     folder = output or Path("runs") / f"eval-{name}"
-    result = _run(plan, folder, model=model, device=device, dtype=dtype, cache=cache)
+    result, controlled = _run(plan, folder, controls, model=model, device=device, dtype=dtype, cache=cache)
     judged = None if judge is None else _have_judged(result, judge, scorer)
+    gain = _gain(result, controlled, scorer)
     if as_json:
-        more = {} if judged is None else {"judged": judged.as_json()}
+        more = {
+            **({} if judged is None else {"judged": judged.as_json()}),
+            **({} if gain is None else {"controls": asdict(gain)}),
+        }
         typer.echo(json.dumps({**result.report.as_json(), **more}))
         return
     show_report(result.report, scorer, judged)
+    if gain is not None:
+        show_gain(gain)
     show_replies(result.predictions)
     note(f"{folder}: predictions.jsonl, scores.json" + ("" if judged is None else ", judged.json"))
 
@@ -254,7 +271,18 @@ def _check(plan: Plan, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _run(plan: Plan, folder: Path, *, model: str, device: str, dtype: str, cache: str | None) -> Result:
+def _run(
+    plan: Plan,
+    folder: Path,
+    controls: tuple[str, ...],
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    cache: str | None,
+) -> tuple[Result, dict[str, Result]]:
+    """Run the evaluation, and again through each control; what is done already is not done again."""
+    from st_llm_cli.stages.controls import run_control
     from st_llm_cli.stages.eval import run
     from st_llm_cli.stages.eval_plan import askable, load
     from st_llm_cli.stages.video_model import load_model
@@ -263,11 +291,45 @@ def _run(plan: Plan, folder: Path, *, model: str, device: str, dtype: str, cache
     tokens = open_cache(cache)
     answerer = load_model(model, device=device, dtype=dtype, seed=plan.seed, cache=tokens)
     settings = {"model": model, "dtype": dtype}
-    with progress_of(len(askable(selected)), f"asking {plan.benchmark}") as progress:
-        try:
+    total, what = len(askable(selected)), f"asking {plan.benchmark}"
+    controlled = {}
+    try:
+        with progress_of(total, what) as progress:
             result = run(answerer, plan, folder, settings=settings, step=progress.step)
-        except KeyboardInterrupt:
-            note(f"interrupted; what was answered is in {folder}, the same command goes on")
-            raise
+        for name in controls:
+            with progress_of(total, f"{what}, {name}") as progress:
+                controlled[name] = run_control(
+                    answerer, plan, folder, name, settings=settings, step=progress.step
+                )
+    except KeyboardInterrupt:
+        note(f"interrupted; what was answered is in {folder}, the same command goes on")
+        raise
     note_use(tokens)
-    return result
+    return result, controlled
+
+
+def _gain(result: Result, controlled: dict[str, Result], scorer: str) -> Gain | None:
+    """Compare a run with its controls, and keep the numbers; None where no control or no score is there."""
+    from st_llm_cli.stages.controls import gain_of
+
+    if not controlled or scorer not in result.report.scorers:
+        return None
+    gain = gain_of(result.predictions, {name: each.predictions for name, each in controlled.items()}, scorer)
+    (result.folder / "controls.json").write_text(json.dumps(asdict(gain), indent=1) + "\n", encoding="utf-8")
+    return gain
+
+
+def _controls(given: str | None) -> tuple[str, ...]:
+    """Take the names of controls apart.
+
+    Raises:
+        UsageError: If there is none of a name.
+    """
+    from st_llm_cli.stages.controls import CONTROLS
+    from st_llm_cli.stages.eval_plan import nearest
+
+    names = tuple(CONTROLS) if given == "all" else _names(given)
+    for name in names:
+        if name not in CONTROLS:
+            raise UsageError(f"unknown control '{name}'", where="--control", fix=nearest(name, CONTROLS))
+    return names

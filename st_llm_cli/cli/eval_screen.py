@@ -12,6 +12,7 @@ from st_llm_cli.cli.screen import note
 if TYPE_CHECKING:
     from st_llm_cli.bench.report import Rate, Report
     from st_llm_cli.bench.sample import Media, Prediction, Sample
+    from st_llm_cli.stages.controls import Gain
     from st_llm_cli.stages.judge import Judged
 
 SHOWN_MISSING = 20
@@ -67,6 +68,19 @@ def _judged_lines(judged: Judged) -> list[str]:
     if judged.mean is not None:
         lines.append(f"mean of the five: {judged.mean:.2f}")
     return lines
+
+
+def show_gain(gain: Gain) -> None:
+    """Show what is left of a score without time, and what time added to it."""
+    from st_llm_cli.cli.compare import in_words
+
+    for name, share in gain.scores.items():
+        typer.echo(f"control {name}: {100 * share:.1f} % right")
+    against = gain.against_best
+    typer.echo(
+        f"temporal gain: {100 * against.difference:+.1f} points "
+        f"[{100 * against.low:+.1f}, {100 * against.high:+.1f}] over '{gain.best}': {in_words(against)}"
+    )
 
 
 def show_replies(predictions: Sequence[Prediction]) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from st_llm_cli.cli.cache import cache
 from st_llm_cli.cli.chat import chat
+from st_llm_cli.cli.compare import compare
 from st_llm_cli.cli.demo import demo
 from st_llm_cli.cli.describe import describe
 from st_llm_cli.cli.doctor import doctor
@@ -60,6 +61,7 @@ app.command()(demo)
 app.command()(doctor)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(compare)
 app.add_typer(recipes)
 app.add_typer(cache)
 app.add_typer(models)

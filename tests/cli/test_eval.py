@@ -169,3 +169,18 @@ def test_judge_needs_address_and_model(stllm: Stllm) -> None:
     ran = stllm("eval", *JUDGED)
     assert ran.code == 2
     assert "--judge-url: is needed to name a judge" in ran.err
+
+
+def test_controls_and_their_gain(evaluate: Stllm, tmp_path: Path) -> None:
+    ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench", *SHORT, "--control", "blind,reverse")
+    assert ran.code == 0, ran.err
+    assert "control blind: " in ran.out and "control reverse: " in ran.out
+    assert "temporal gain: " in ran.out
+    kept = json.loads((tmp_path / "run" / "controls.json").read_text())
+    assert set(kept["scores"]) == {"blind", "reverse"}
+
+
+def test_unknown_control_comes_with_the_near_one(evaluate: Stllm) -> None:
+    ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench", "--control", "revers")
+    assert ran.code == 2
+    assert "did you mean 'reverse'?" in ran.err

@@ -1,0 +1,76 @@
+"""`stllm compare`: which of some runs is better, and whether that can be told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from st_llm_cli.cli.options import DebugOption, JsonOption
+from st_llm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from st_llm_cli.bench.compare import RunComparison
+
+SHOWN_FLIPS = 10
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN…", help="Folders of `stllm eval`; the first is the base.")
+    ],
+    scorer: Annotated[str, typer.Option(metavar="NAME", help="strict or released.")] = "strict",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Compare runs question by question, on those that both were asked.
+
+    The p-value comes from exchanging the runs clip by clip; those of the tasks are corrected for their
+    number. Questions only one of the runs got right are listed.
+    """
+    from st_llm_cli.bench.compare import compare_runs
+    from st_llm_cli.bench.scoring import SCORERS
+    from st_llm_cli.stages.eval_plan import nearest
+    from st_llm_cli.stages.prediction_file import NAME, read_predictions
+
+    if len(runs) < 2:
+        raise UsageError("one run cannot be compared", where="RUN", fix="give two or more")
+    if scorer not in SCORERS:
+        raise UsageError(f"unknown scorer '{scorer}'", where="--scorer", fix=nearest(scorer, SCORERS))
+    base, *others = [read_predictions(run / NAME if run.is_dir() else run) for run in runs]
+    compared = {run: compare_runs(base, other, scorer) for run, other in zip(runs[1:], others, strict=True)}
+    if as_json:
+        rows = [{"run": str(run), "base": str(runs[0]), **asdict(each)} for run, each in compared.items()]
+        typer.echo(json.dumps(rows))
+        return
+    for run, each in compared.items():
+        _show(run, runs[0], each)
+
+
+def _show(run: Path, base: Path, compared: RunComparison) -> None:
+    typer.echo(f"{run} against {base}: {in_words(compared)}")
+    typer.echo(
+        f"  {100 * compared.first:.1f} % and {100 * compared.second:.1f} % of {compared.n} questions "
+        f"({compared.scorer}); McNemar p = {compared.mcnemar_p_value:.3g}"
+    )
+    if compared.only_first or compared.only_second:
+        typer.echo(f"  left out: {compared.only_first} only in the base, {compared.only_second} only here")
+    if len(compared.tasks) > 1:
+        for task, each in compared.tasks.items():
+            typer.echo(
+                f"  {task}: {100 * each.difference:+.1f} points of {each.n}, corrected p = {each.p_value:.3g}"
+            )
+    for what, ids in (("won", compared.won), ("lost", compared.lost)):
+        more = f" and {len(ids) - SHOWN_FLIPS} more (all with --json)" if len(ids) > SHOWN_FLIPS else ""
+        typer.echo(f"  {len(ids)} {what}" + (": " + ", ".join(ids[:SHOWN_FLIPS]) + more if ids else ""))
+
+
+def in_words(compared: RunComparison) -> str:
+    """Say which is better, as far as that can be told."""
+    points = f"{100 * abs(compared.difference):.1f} ± {100 * compared.error:.1f} points"
+    if not compared.differs:
+        return f"not distinguishable ({points}, p = {compared.p_value:.3g})"
+    return f"{'better' if compared.difference > 0 else 'worse'} by {points}, p = {compared.p_value:.3g}"
