@@ -5,12 +5,15 @@
                 the header itself; under `tokens` type and shape
     data        the tokens
 
-Any reader of safetensors can open it. It is written here rather than by that library because the library
-orders metadata differently each time: a header must have one form only, so that any change shows.
+Any reader of safetensors can open it. It is written here rather than by that library, which leaves no place
+for a digest of the header in the header.
 
 Two checksums: `sha256` finds all damage and takes 0.6 ms per MB, too slow for each read. `sum` adds the
 data up as 64-bit numbers, at the speed of memory: it finds every flipped bit, every lost page that was not
 empty and every cut, and is checked on every read.
+
+Tokens are read into memory of their own. Mapping the file instead would save the copy, and would end the
+process rather than raise an error when a network disk or another node takes the file away.
 """
 
 from __future__ import annotations
@@ -39,8 +42,11 @@ FORMAT = "stllm tokens 1"
 SUFFIX = ".safetensors"
 MOST_HEADER_BYTES = 64 * 2**20
 ALIGNMENT = 8
+_PLACE_OF_DIGEST = b'"header":""'
+_DIGEST_BYTES = 40
 TYPE_NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}
 """PyTorch's names of types, and those of safetensors."""
+_OUR_NAMES = {short: name for name, short in TYPE_NAMES.items()}
 
 
 class DamagedEntryError(CacheError):
@@ -75,6 +81,8 @@ class Entry:
     """[frames, tokens, dim], on the CPU."""
     about: Mapping[str, Any]
     """Notes of whoever made the tokens."""
+    used_at: float
+    """When they were last used, as far as the file system was told; seconds since 1970."""
 
 
 def pack(key: Key, tokens: Tensor, about: Mapping[str, Any]) -> tuple[bytes, memoryview]:
@@ -90,22 +98,27 @@ def pack(key: Key, tokens: Tensor, about: Mapping[str, Any]) -> tuple[bytes, mem
         raise ValueError(f"tokens of type {dtype} under a key of type {key.dtype}")
     flat = tokens.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()  # [bytes]
     metadata = {
+        "header": "",
         "format": FORMAT,
         "key": key.canonical(),
-        "about": json.dumps(about, sort_keys=True),
+        "about": json.dumps(about),
         "sum": add_up(flat),
         "sha256": hashlib.sha256(flat.data).hexdigest(),
     }
     array = {"dtype": TYPE_NAMES[dtype], "shape": list(tokens.shape), "data_offsets": [0, flat.nbytes]}
-    return _header_bytes(metadata, array), flat.data
+    whole = {"__metadata__": metadata, "tokens": array}
+    text = json.dumps(whole, separators=(",", ":")).encode()
+    text += b" " * (-(len(text) + _DIGEST_BYTES) % ALIGNMENT)  # the data begins at a multiple of 8
+    header = _sealed(text)
+    return len(header).to_bytes(8, "little") + header, flat.data
 
 
-def read_entry(path: Path, key: Key | None = None) -> Entry:
+def read_entry(path: Path, key: str) -> Entry:
     """Read an entry and see that it is whole, by its sum.
 
     Args:
         path: The file.
-        key: What it must be about; None takes whatever it says.
+        key: What it must be about: a key in canonical form.
 
     Raises:
         DamagedEntryError: If it is not what was written.
@@ -115,14 +128,15 @@ def read_entry(path: Path, key: Key | None = None) -> Entry:
 
     with open(path, "rb", buffering=0) as file:
         header = read_header(file, path)
-        if key is not None and header.key != key.canonical():
+        if header.key != key:
             raise _damaged(path, "it is about something else than its name says")
-        data = torch.empty(header.data_bytes, dtype=torch.uint8)
-        _read_into(file, data.numpy().data, path)
-    if add_up(data.numpy()) != header.sum:
+        data = np.empty(header.data_bytes, dtype=np.uint8)
+        _read_into(file, data.data, path)
+        used_at = os.fstat(file.fileno()).st_mtime
+    if add_up(data) != header.sum:
         raise _damaged(path, "its tokens are not those that were written")
-    tokens = data.view(getattr(torch, header.dtype)).view(header.shape)
-    return Entry(tokens, header.about)
+    tokens = torch.from_numpy(data).view(getattr(torch, header.dtype)).view(header.shape)
+    return Entry(tokens, header.about, used_at)
 
 
 def verify_entry(path: Path, name: str | None = None) -> Header:
@@ -179,13 +193,12 @@ def _interpret(raw: bytes) -> Header:
     """
     whole = json.loads(raw)
     metadata, array = whole["__metadata__"], whole["tokens"]
-    del metadata["header"]  # compared below, with all the rest
-    if _header_bytes(metadata, array)[8:] != raw or metadata["format"] != FORMAT:
+    if _sealed(raw.replace(metadata["header"].encode(), b"", 1)) != raw or metadata["format"] != FORMAT:
         raise ValueError("changed since it was written")
     return Header(
         key=metadata["key"],
         about=json.loads(metadata["about"]),
-        dtype={short: name for name, short in TYPE_NAMES.items()}[array["dtype"]],
+        dtype=_OUR_NAMES[array["dtype"]],
         shape=tuple(array["shape"]),
         sum=metadata["sum"],
         sha256=metadata["sha256"],
@@ -202,16 +215,10 @@ def add_up(data: NDArray[np.uint8]) -> str:
     return f"{total % 2**64:016x}"
 
 
-def _header_bytes(metadata: Mapping[str, str], array: Mapping[str, Any]) -> bytes:
-    """The one form of a header, its length before it."""
-    whole = {"__metadata__": {**metadata, "header": _check(metadata, array)}, "tokens": array}
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % ALIGNMENT)  # the data begins at a multiple of 8, as safetensors wants it
-    return len(text).to_bytes(8, "little") + text
-
-
-def _check(metadata: Mapping[str, str], array: Mapping[str, Any]) -> str:
-    return digest_of(json.dumps([metadata, array], sort_keys=True))
+def _sealed(header: bytes) -> bytes:
+    """Fill in the digest of a header, which has an empty place for it."""
+    digest = hashlib.blake2b(header, digest_size=20).hexdigest()
+    return header.replace(_PLACE_OF_DIGEST, _PLACE_OF_DIGEST[:-1] + digest.encode() + b'"', 1)
 
 
 def _read_into(file: FileIO, target: memoryview, path: Path) -> None:

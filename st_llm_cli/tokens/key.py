@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 LEVELS = ("frames", "queries")
 """`frames`: after the last vision norm; `queries`: Q-Former output."""
@@ -42,7 +42,7 @@ class Key:
 
     def canonical(self) -> str:
         """Write the key as JSON that is the same everywhere, for the digest and for people."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:

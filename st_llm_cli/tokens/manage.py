@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +65,7 @@ def stored(cache: TokenCache) -> list[Stored]:
     """
     if not cache.root.is_dir():
         raise CacheError("no cache here yet", where=str(cache.root), fix="name another folder with --cache")
-    found = []
-    for path in cache.entries.glob(f"??/*{SUFFIX}"):
-        with suppress(FileNotFoundError):  # removed meanwhile by another process
-            status = path.stat()
-            found.append(Stored(path, status.st_size, status.st_mtime))
+    found = _there(cache.entries.glob(f"??/*{SUFFIX}"))
     return sorted(found, key=lambda entry: entry.used_at, reverse=True)
 
 
@@ -148,7 +143,7 @@ def collect(cache: TokenCache, budget: int) -> Collected:
         CacheError: If there is no cache, or a file may not be removed.
     """
     entries = stored(cache)
-    useless = [Stored(path, path.stat().st_size, 0.0) for path in (*_set_aside(cache), *_abandoned(cache))]
+    useless = [*_set_aside(cache), *_abandoned(cache)]
     total = sum(entry.bytes for entry in entries)
     doomed: list[Stored] = []
     while entries and total > budget:
@@ -168,16 +163,21 @@ def _remove(path: Path) -> None:
         raise CacheError(what, where=str(path), fix="check the permissions of the cache") from error
 
 
-def _set_aside(cache: TokenCache) -> list[Path]:
-    return [path for path in cache.damaged.glob("*") if path.is_file()]
+def _set_aside(cache: TokenCache) -> list[Stored]:
+    return _there(cache.damaged.glob("*"))
 
 
-def _abandoned(cache: TokenCache) -> list[Path]:
-    now = time.time()
+def _abandoned(cache: TokenCache) -> list[Stored]:
+    too_long_ago = time.time() - ABANDONED_SECONDS
+    parts = _there(cache.root.rglob(f"*{TEMPORARY_SUFFIX}"))
+    return [part for part in parts if part.used_at < too_long_ago]
+
+
+def _there(paths: Iterable[Path]) -> list[Stored]:
+    """Look at files, passing over those that other processes have just moved or removed."""
     found = []
-    for folder, _, names in os.walk(cache.root):
-        for name in names:
-            path = Path(folder) / name
-            if name.endswith(TEMPORARY_SUFFIX) and now - path.stat().st_mtime > ABANDONED_SECONDS:
-                found.append(path)
+    for path in paths:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            found.append(Stored(path, status.st_size, status.st_mtime))
     return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from st_llm_cli.errors import CacheError
 from st_llm_cli.tokens.atomic import cannot_write, make_folder, write_whole
 from st_llm_cli.tokens.entry import SUFFIX, DamagedEntryError, Entry, pack, read_entry
+from st_llm_cli.tokens.key import digest_of
 from st_llm_cli.tokens.media import MediaDigests
 from st_llm_cli.tokens.memo import Memo
 from st_llm_cli.tokens.root import cache_root
@@ -73,6 +74,9 @@ class TokenCache:
         if folder.exists() and not folder.is_dir():
             raise CacheError("is a file, not a folder of tokens", where=str(folder), fix="name a folder")
         self.root = folder
+        self.entries = folder / "entries"
+        self.damaged = folder / "damaged"
+        """Entries that were found damaged."""
         self.use = CacheUse()
         self.media = MediaDigests(Memo(folder / "media"))
         self.views = Memo(folder / "views")
@@ -80,20 +84,9 @@ class TokenCache:
         self.encoders = Memo(folder / "encoders")
         """Identities of encoders, by the files they were loaded from."""
 
-    @property
-    def entries(self) -> Path:
-        """Folder of the entries."""
-        return self.root / "entries"
-
-    @property
-    def damaged(self) -> Path:
-        """Folder of the entries that were found damaged."""
-        return self.root / "damaged"
-
     def path(self, key: Key) -> Path:
         """Where the entry of a key lies, if it is there."""
-        name = key.digest
-        return self.entries / name[:2] / f"{name}{SUFFIX}"
+        return self._path(key.canonical())
 
     def has(self, key: Key) -> bool:
         """Whether there is an entry; it may still turn out damaged when it is read."""
@@ -113,9 +106,10 @@ class TokenCache:
 
     def find(self, key: Key) -> Entry | None:
         """Read tokens and what was noted about them. See `get`."""
-        path = self.path(key)
+        canonical = key.canonical()
+        path = self._path(canonical)
         try:
-            entry = read_entry(path, key)
+            entry = read_entry(path, canonical)
         except FileNotFoundError:
             self.use.misses += 1
             return None
@@ -128,7 +122,9 @@ class TokenCache:
         except OSError as error:
             what = f"tokens cannot be read: {error.strerror or error}"
             raise CacheError(what, where=str(path), fix="check the disk and the permissions") from error
-        _note_use(path)
+        if time.time() - entry.used_at > USED_AGAIN_SECONDS:
+            with suppress(OSError):  # a cache that may only be read, or an entry that was just removed
+                os.utime(path)
         self.use.hits += 1
         self.use.bytes_read += entry.tokens.nbytes
         self.use.seconds_saved += float(entry.about.get("seconds", 0.0))
@@ -162,16 +158,13 @@ class TokenCache:
             make_folder(self.damaged, durable=False)
             os.replace(path, self.damaged / f"{path.name}.{time.time_ns()}")
 
+    def _path(self, canonical: str) -> Path:
+        name = digest_of(canonical)
+        return self.entries / f"{name[:2]}/{name}{SUFFIX}"
+
     def _make_root(self) -> None:
         try:
             make_folder(self.root, durable=True)
         except OSError as error:
             raise cannot_write(self.root, error) from error
         write_whole(self.root / "CACHEDIR.TAG", [TAG.encode()], durable=False)
-
-
-def _note_use(path: Path) -> None:
-    """Write down that an entry was used, in the time stamp that `gc` goes by."""
-    with suppress(OSError):  # a cache that may only be read, or an entry that was just removed
-        if time.time() - path.stat().st_mtime > USED_AGAIN_SECONDS:
-            os.utime(path)
