@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from st_llm_cli.model.config import StllmConfig
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.recipe import Recipe, load_recipe
+    from st_llm_cli.stages.eval import evaluate
     from st_llm_cli.stages.video_model import VideoModel, load_model
     from st_llm_cli.tokens.store import TokenCache
     from st_llm_cli.video.clip import Clip
@@ -32,6 +33,7 @@ __all__ = [
     "TokenCache",
     "VideoModel",
     "__version__",
+    "evaluate",
     "load_model",
     "load_recipe",
     "read_clip",
@@ -71,6 +73,7 @@ _HOMES = {
     "StllmForConditionalGeneration": "st_llm_cli.model.st_llm",
     "TokenCache": "st_llm_cli.tokens.store",
     "VideoModel": "st_llm_cli.stages.video_model",
+    "evaluate": "st_llm_cli.stages.eval",
     "load_model": "st_llm_cli.stages.video_model",
     "load_recipe": "st_llm_cli.recipe",
     "read_clip": "st_llm_cli.video.reader",

@@ -109,26 +109,38 @@ def report_of(
         selected: Those that the run is about.
         predictions: One for each of them that could be asked; more must not be there.
     """
+    order = loaded.tasks or tuple(dict.fromkeys(sample.task for sample in loaded.samples))
+    coverage = coverage_of(loaded, selected, predictions)
+    return score_again(benchmark, predictions, coverage, order)
+
+
+def score_again(
+    benchmark: str, predictions: Sequence[Prediction], coverage: Coverage, order: Sequence[str]
+) -> Report:
+    """Score predictions of which it is known what they cover.
+
+    Args:
+        benchmark: Its name.
+        predictions: In any order; the numbers do not depend on it.
+        coverage: What they cover.
+        order: Names of the tasks, in the order to show them.
+    """
+    rows = sorted(predictions, key=lambda each: each.sample.id)
     scorers = {}
     for name in SCORERS:
-        judged = [(each, verdict) for each in predictions if (verdict := judge_reply(each, name)) is not None]
+        judged = [(each, verdict) for each in rows if (verdict := judge_reply(each, name)) is not None]
         if judged:
-            scorers[name] = _scored(name, judged, loaded.tasks)
+            scorers[name] = _scored(name, judged, order)
+    written = [each for each in rows if each.sample.kind in WRITTEN_KINDS]
+    return Report(benchmark, coverage, scorers, _judge_free(written), _unscored(rows))
+
+
+def _unscored(predictions: Sequence[Prediction]) -> int:
     readable = {kind for rules in SCORERS.values() for kind in rules}
-    needs_judge = sum(each.sample.kind not in readable for each in predictions)
-    scored = len(predictions) - needs_judge
-    return Report(
-        benchmark,
-        coverage_of(loaded, selected, predictions, scored),
-        scorers,
-        _judge_free([each for each in predictions if each.sample.kind in WRITTEN_KINDS]),
-        needs_judge,
-    )
+    return sum(each.sample.kind not in readable for each in predictions)
 
 
-def coverage_of(
-    loaded: Loaded, selected: Sequence[Sample], predictions: Sequence[Prediction], scored: int
-) -> Coverage:
+def coverage_of(loaded: Loaded, selected: Sequence[Sample], predictions: Sequence[Prediction]) -> Coverage:
     """Say which questions the numbers are about."""
     problems = {sample.id: sample.problem for sample in selected if sample.problem}
     missing = Counter(sample.task for sample in selected if sample.missing and not sample.problem)
@@ -152,7 +164,7 @@ def coverage_of(
         loaded.size,
         len(loaded.samples),
         len(selected),
-        scored,
+        len(predictions) - _unscored(predictions),
         not_decoded,
         dict(missing),
         problems,

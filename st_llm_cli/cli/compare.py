@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from st_llm_cli.cli.eval_screen import check_scorer
 from st_llm_cli.cli.options import DebugOption, JsonOption
 from st_llm_cli.errors import UsageError
 
@@ -32,14 +33,11 @@ def compare(
     number. Questions only one of the runs got right are listed.
     """
     from st_llm_cli.bench.compare import compare_runs
-    from st_llm_cli.bench.scoring import SCORERS
-    from st_llm_cli.stages.eval_plan import nearest
     from st_llm_cli.stages.prediction_file import NAME, read_predictions
 
     if len(runs) < 2:
         raise UsageError("one run cannot be compared", where="RUN", fix="give two or more")
-    if scorer not in SCORERS:
-        raise UsageError(f"unknown scorer '{scorer}'", where="--scorer", fix=nearest(scorer, SCORERS))
+    check_scorer(scorer)
     base, *others = [read_predictions(run / NAME if run.is_dir() else run) for run in runs]
     compared = {run: compare_runs(base, other, scorer) for run, other in zip(runs[1:], others, strict=True)}
     if as_json:

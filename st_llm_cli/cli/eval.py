@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from st_llm_cli.cli.eval_screen import check_json, show_gain, show_missing, show_replies, show_report
+from st_llm_cli.cli.eval_judge import (
+    DEFAULT_KEY_ENV,
+    JudgeKeyEnvOption,
+    JudgeModelOption,
+    JudgeUrlOption,
+    have_judged,
+    judge_named,
+)
+from st_llm_cli.cli.eval_screen import (
+    check_json,
+    check_scorer,
+    show_gain,
+    show_missing,
+    show_replies,
+    show_report,
+)
 from st_llm_cli.cli.options import (
     CacheOption,
     DebugOption,
@@ -28,15 +41,12 @@ from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.benchmark import Benchmark
-    from st_llm_cli.bench.judge import HttpJudge
     from st_llm_cli.stages.controls import Gain
     from st_llm_cli.stages.eval import Result
     from st_llm_cli.stages.eval_plan import Plan
-    from st_llm_cli.stages.judge import Judged
 
 WHAT = "What to ask"
 HOW = "How to answer and score"
-JUDGE = "Judge of written answers; none: only what needs no judge"
 
 
 def evaluate(
@@ -99,17 +109,9 @@ def evaluate(
             rich_help_panel=HOW,
         ),
     ] = None,
-    judge_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="An OpenAI-compatible judge: …/v1.", rich_help_panel=JUDGE),
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The judge's model.", rich_help_panel=JUDGE)
-    ] = None,
-    judge_key_env: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Environment variable that holds its key.", rich_help_panel=JUDGE),
-    ] = "OPENAI_API_KEY",
+    judge_url: JudgeUrlOption = None,
+    judge_model: JudgeModelOption = None,
+    judge_key_env: JudgeKeyEnvOption = DEFAULT_KEY_ENV,
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -135,7 +137,7 @@ def evaluate(
     from st_llm_cli.stages.eval_plan import Plan, check_plan
 
     name, benchmark = _benchmark(bench)
-    _check_scorer(scorer)
+    check_scorer(scorer)
     if data is None:
         raise UsageError("is needed", where="--data", fix=f"give {benchmark.layout}")
     plan = Plan(
@@ -154,12 +156,10 @@ def evaluate(
         _check(plan, as_json)
         return
     controls = _controls(control)
-    judge = _judge(judge_url, judge_model, judge_key_env)
-    if judge is not None:
-        _greet(judge)
+    judge = judge_named(judge_url, judge_model, judge_key_env)
     folder = output or Path("runs") / f"eval-{name}"
     result, controlled = _run(plan, folder, controls, model=model, device=device, dtype=dtype, cache=cache)
-    judged = None if judge is None else _have_judged(result, judge, scorer)
+    judged = None if judge is None else have_judged(result.predictions, folder, judge, scorer)
     gain = _gain(result, controlled, scorer)
     if as_json:
         more = {
@@ -181,48 +181,6 @@ def _benchmark(name: str | None) -> tuple[str, Benchmark]:
     if name is None:
         raise UsageError("no benchmark was named", where="--bench", fix="choose one of `stllm eval --list`")
     return name, benchmark_named(name)
-
-
-def _check_scorer(name: str) -> None:
-    from st_llm_cli.bench.scoring import SCORERS
-    from st_llm_cli.stages.eval_plan import nearest
-
-    if name not in SCORERS:
-        raise UsageError(f"unknown scorer '{name}'", where="--scorer", fix=nearest(name, SCORERS))
-
-
-def _judge(url: str | None, model: str | None, key_env: str) -> HttpJudge | None:
-    """Give the judge that was named, None where none was."""
-    from st_llm_cli.bench.judge import HttpJudge
-
-    if url is None and model is None:
-        return None
-    if url is None or model is None:
-        lacking = "--judge-url" if url is None else "--judge-model"
-        raise UsageError("is needed to name a judge", where=lacking, fix=f"add {lacking}")
-    return HttpJudge(url, model, os.environ.get(key_env, ""))
-
-
-def _greet(judge: HttpJudge) -> None:
-    """Make sure that the judge replies before a model is asked anything."""
-    from st_llm_cli.stages.judge import greet
-
-    note(f"judge {judge.name} at {judge.url} replies: {greet(judge)}")
-
-
-def _have_judged(result: Result, judge: HttpJudge, scorer: str) -> Judged | None:
-    """Have the written answers judged, after saying what it will take; the numbers go to judged.json."""
-    from st_llm_cli.stages.judge import estimate, judge_run
-
-    needed = estimate(result.predictions, judge, result.folder, scorer)
-    note(f"judge {judge.name}: {needed.calls} questions to ask, about {needed.tokens} tokens")
-    judged = judge_run(result.predictions, judge, result.folder, scorer=scorer)
-    if judged is None:
-        note("there is nothing here for a judge to read")
-        return None
-    text = json.dumps({**judged.as_json(), "date": date.today().isoformat()}, indent=1) + "\n"
-    (result.folder / "judged.json").write_text(text, encoding="utf-8")
-    return judged
 
 
 def _way(given: str | None, released: bool) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from st_llm_cli.cli.screen import note
+from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.report import Rate, Report
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 
 SHOWN_MISSING = 20
 SHOWN_REPLIES = 5
+
+
+def check_scorer(name: str) -> None:
+    """Refuse a scorer that is not there.
+
+    Raises:
+        UsageError: With the name that was probably meant.
+    """
+    from st_llm_cli.bench.scoring import SCORERS
+    from st_llm_cli.stages.eval_plan import nearest
+
+    if name not in SCORERS:
+        raise UsageError(f"unknown scorer '{name}'", where="--scorer", fix=nearest(name, SCORERS))
 
 
 def show_report(report: Report, first: str, judged: Judged | None = None) -> None:

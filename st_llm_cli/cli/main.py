@@ -21,6 +21,7 @@ from st_llm_cli.cli.extract_features import extract_features
 from st_llm_cli.cli.models import models
 from st_llm_cli.cli.options import DebugOption
 from st_llm_cli.cli.recipes import recipes
+from st_llm_cli.cli.rescore import rescore
 from st_llm_cli.cli.screen import show_error
 from st_llm_cli.cli.train import train
 from st_llm_cli.errors import StllmError, UsageError
@@ -61,6 +62,7 @@ app.command()(demo)
 app.command()(doctor)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(rescore)
 app.command()(compare)
 app.add_typer(recipes)
 app.add_typer(cache)

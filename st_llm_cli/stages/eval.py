@@ -78,10 +78,7 @@ def run(
         DataError: If the benchmark's files cannot be used.
     """
     loaded, selected = load(plan)
-    questions = askable(selected)
-    if not questions:
-        what = f"none of {len(selected)} questions can be asked: their clips are missing"
-        raise UsageError(what, where=str(plan.data), fix="add --check to see where clips are looked for")
+    questions = _questions(plan, selected)
     sampler, num_frames = frames_of(plan, model.num_frames)
     decides = {**_plain(plan), "sampler": sampler, "num_frames": num_frames, **(settings or {})}
     with PredictionFile(folder, decides) as file:
@@ -98,6 +95,51 @@ def run(
     scores = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
     (folder / "scores.json").write_text(scores, encoding="utf-8")
     return Result(report, predictions, folder)
+
+
+def evaluate(
+    model: Answerer,
+    benchmark: str,
+    *,
+    data: str | Path,
+    tasks: Sequence[str] = (),
+    limit: int | None = None,
+    answer: str = "options",
+    num_frames: int | None = None,
+    seed: int = 0,
+) -> Report:
+    """Measure a model on a benchmark; `stllm eval` does the same and can be interrupted.
+
+    Args:
+        model: From `load_model`.
+        benchmark: A name of `stllm eval --list`.
+        data: The benchmark's folder.
+        tasks: Names of the tasks to ask; all if empty.
+        limit: Questions to ask, drawn by `seed`; all if None.
+        answer: Multiple choice: `options` scores the letters, `generate` has the answer written.
+        num_frames: Frames per clip; the model's own number if None.
+        seed: Of what is drawn.
+
+    Returns:
+        The numbers, each with what it covers.
+
+    Raises:
+        UsageError: If a name is unknown, or nothing can be asked.
+        DataError: If the benchmark's files cannot be used.
+    """
+    plan = Plan(benchmark, Path(data), answer, num_frames, False, tuple(tasks), limit, seed)
+    loaded, selected = load(plan)
+    predictions = list(predict(model, plan, _questions(plan, selected)))
+    return report_of(benchmark, loaded, selected, predictions)
+
+
+def _questions(plan: Plan, selected: Sequence[Sample]) -> list[Sample]:
+    """Give the questions that can be asked, at least one."""
+    questions = askable(selected)
+    if not questions:
+        what = f"none of {len(selected)} questions can be asked: their clips are missing"
+        raise UsageError(what, where=str(plan.data), fix="add --check to see where clips are looked for")
+    return questions
 
 
 def predict(model: Answerer, plan: Plan, samples: Sequence[Sample]) -> Iterator[Prediction]:

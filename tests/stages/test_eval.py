@@ -11,7 +11,7 @@ import pytest
 from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.errors import CacheError, DataError, StllmError, UsageError, VideoError
-from st_llm_cli.stages.eval import join_clips, run
+from st_llm_cli.stages.eval import evaluate, join_clips, run
 from st_llm_cli.stages.eval_plan import Plan, askable, check_plan, load, missing_media, select
 from st_llm_cli.stages.prediction_file import NAME, PredictionFile, read_predictions
 from st_llm_cli.video.clip import Clip, Source
@@ -343,3 +343,9 @@ def test_predictions_that_cannot_be_read_back(content: str | None, message: str,
         (tmp_path / NAME).write_text(content)
     with pytest.raises(DataError, match=message):
         read_predictions(tmp_path / NAME)
+
+
+def test_evaluate_from_python_gives_the_numbers_of_a_run(tmp_path: Path) -> None:
+    report = evaluate(Rote(), "tvbench", data=str(MINI / "tvbench"))
+    assert report == run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path).report
+    assert evaluate(Rote(), "tvbench", data=MINI / "tvbench", limit=3).scorers["strict"].micro.n == 3

@@ -1,0 +1,64 @@
+"""`stllm rescore` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from st_llm_cli.stages.eval import run
+from st_llm_cli.stages.eval_plan import Plan
+from tests.bench.golden import mini_folder
+from tests.cli.conftest import Stllm
+from tests.stages.judge_server import Script, judge_server
+from tests.stages.test_eval import Rote
+
+MINI = mini_folder()
+
+
+@pytest.mark.parametrize("name", ["mvbench", "tvbench", "tempcompass", "vcgbench", "msvd"])
+def test_run_scored_again_gives_the_same_numbers(name: str, stllm: Stllm, tmp_path: Path) -> None:
+    run(Rote(), Plan(name, MINI / name, limit=9), tmp_path)
+    ran = stllm("rescore", tmp_path, "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out) == json.loads((tmp_path / "scores.json").read_text())
+
+
+def test_lone_file_says_that_its_coverage_is_not_known(stllm: Stllm, tmp_path: Path) -> None:
+    run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path)
+    shared = tmp_path / "theirs.jsonl"
+    shared.write_bytes((tmp_path / "predictions.jsonl").read_bytes())
+    ran = stllm("rescore", shared, "--scorer", "released")
+    assert ran.code == 0, ran.err
+    assert "covers 20 questions; how many there should be is not known" in ran.out
+    assert ran.out.index("released") < ran.out.index("strict")
+
+
+def test_another_judge_reads_stored_answers(stllm: Stllm, tmp_path: Path) -> None:
+    run(Rote(), Plan("msvd", MINI / "msvd"), tmp_path)
+    with judge_server(Script(usual='{"pred": "yes", "score": 4}')) as url:
+        ran = stllm("rescore", tmp_path, "--judge-url", url, "--judge-model", "other")
+    assert ran.code == 0, ran.err
+    assert "match: 4.00 of 5, 100.0 % the same as the reference" in ran.out
+    assert json.loads((tmp_path / "judged.json").read_text())["judge"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "predictions.jsonl: cannot be read"),
+        ({"predictions.jsonl": ""}, "predictions.jsonl: holds no predictions"),
+        ({"predictions.jsonl": None, "scores.json": "{}"}, "scores.json: cannot be used"),
+        ({"predictions.jsonl": None, "scores.json": "["}, "scores.json: cannot be used"),
+    ],
+)
+def test_run_that_cannot_be_scored(
+    files: dict[str, str | None], message: str, stllm: Stllm, tmp_path: Path
+) -> None:
+    run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), tmp_path / "good")
+    (tmp_path / "run").mkdir()
+    for name, content in files.items():
+        whole = (tmp_path / "good" / name).read_text()
+        (tmp_path / "run" / name).write_text(whole if content is None else content)
+    ran = stllm("rescore", tmp_path / "run")
+    assert ran.code == 1
+    assert message in ran.err and "Traceback" not in ran.err
