@@ -203,6 +203,8 @@ class Train(Block):
     """Steps of linear warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Course of the learning rate after the warm-up."""
+    schedule_steps: Positive | None = None
+    """Steps over which the learning rate runs its course, to stop in the middle of it; `steps` if absent."""
     freeze: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     """Parts that are not trained."""
     mask: bool = True

@@ -65,6 +65,10 @@ class StllmTrainer(Trainer):
         )
         return (output.loss, output) if return_outputs else output.loss
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Let the learning rate run its course over the steps that the stage says."""
+        return super().create_scheduler(self.stage.schedule_steps or num_training_steps, optimizer)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss to what is logged."""
         super().log({**logs, **self.means.take()}, start_time)

@@ -112,6 +112,15 @@ def test_every_schedule_warms_up(tmp_path: Path, schedule: str) -> None:
     assert (rates[-1] == pytest.approx(1e-3)) == (schedule == "constant")
 
 
+def test_a_stage_can_stop_in_the_middle_of_its_schedule(tmp_path: Path) -> None:
+    whole, half = (
+        [metrics.learning_rate for metrics in train(small_recipe({"lr": 1e-3, **steps}), tmp_path)[1]]
+        for steps in ({"steps": 6}, {"steps": 3, "schedule_steps": 6})
+    )
+    assert half == whole[:3]
+    assert half[-1] > 5e-4
+
+
 def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
     recipe = small_recipe({"steps": 3})
     model = build(recipe)
