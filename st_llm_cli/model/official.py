@@ -100,10 +100,7 @@ def plan_released(
             where=str(source),
             fix=f"use --variant {' or '.join(fitting)}",
         ) from error
-    words, known = len(tokenizers.language), conversion.config.text_config.vocab_size
-    if words != known:
-        what = f"the tokenizer has {words} tokens, but the language model knows {known}"
-        raise CheckpointError(what, where=str(source), fix="put the tokenizer of Vicuna into the folder")
+    _check_words(tokenizers.language, conversion.config, source)
     if tokenizers.question is not None:
         check_vocabulary(tokenizers.question, conversion.config, bert_tokenizer)
     return conversion
@@ -180,6 +177,15 @@ def hidden_sizes(source: Path) -> Hidden:
     says = weight_files.read_json(path)
     arch = says.get("arch", says)
     return Hidden(arch["vit"]["heads"], arch["qformer"]["heads"], arch["residual_size"])
+
+
+def _check_words(tokenizer: Any, config: StllmConfig, source: Path) -> None:
+    """Refuse a tokenizer that is not the language model's."""
+    words, known = len(tokenizer), config.text_config.vocab_size
+    # Where a padding token was added, it is the last row of the embedding.
+    if words > known or (config.reads_question and words != known):
+        what = f"the tokenizer has {words} tokens, but the language model knows {known}"
+        raise CheckpointError(what, where=str(source), fix="put the tokenizer of Vicuna into the folder")
 
 
 def check_vocabulary(tokenizer: Any, config: StllmConfig, folder: Path | None) -> None:

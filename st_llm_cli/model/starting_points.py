@@ -172,7 +172,7 @@ def _special_tokens(language: Language, tokenizer: Any, variant: Variant) -> dic
         names = ("bos_token_id", "eos_token_id", "pad_token_id")
         return {name: getattr(tokenizer, name) for name in names}
     if variant.reads_question:  # the released code re-points <s> to </s>
-        return {"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": len(tokenizer) - 1}
+        return {"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": tokenizer.pad_token_id}
     return {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
 
