@@ -149,6 +149,8 @@ class Shapes(Block):
 
     kind: Literal["images", "videos"] = "videos"
     """`images`: single frames; `videos`: clips of `video.num_frames` frames."""
+    num_objects: Literal[1, 2] | None = None
+    """Objects in each scene; drawn evenly if absent."""
     kinds: Annotated[tuple[str, ...] | None, Field(min_length=1, strict=False)] = None
     """Kinds of questions, drawn evenly from those a scene gives; a kind named twice comes twice as often. All
     kinds but descriptions if absent."""

@@ -116,7 +116,8 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int) -
     """
     seed = rng.randrange(len(TRAIN_SEEDS))
     images = source.kind == "images"
-    scene = make_picture(seed) if images else make_scene(seed)
+    make = make_picture if images else make_scene
+    scene = make(seed, num_objects=source.num_objects)
     frames = sample_frames(scene, 1 if images else num_frames, resolution)
     return Example(frames, tuple(_tasks(source, scene, rng)))
 

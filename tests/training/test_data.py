@@ -116,6 +116,13 @@ def test_questions_come_from_the_kinds_asked_for() -> None:
     assert all(text.endswith((" do first?", " do at the end?")) for text in asked)
 
 
+def test_scenes_have_as_many_objects_as_asked_for() -> None:
+    for number, word in ((1, "one"), (2, "two")):
+        source = Shapes(questions_per_clip=1, captions=0.0, kinds=("count",), num_objects=number)
+        answers = {draw_shapes(source, Random(seed), 3, 16).tasks[0].answer for seed in range(20)}
+        assert answers == {word}
+
+
 def test_an_unknown_kind_of_question_is_refused() -> None:
     data = [{"shapes": {"kinds": ["colour"]}}]
     with pytest.raises(RecipeError, match="no kind of question 'colour' of videos") as caught:
