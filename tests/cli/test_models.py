@@ -272,6 +272,19 @@ def test_show_of_a_hub_id(tmp_path: Path, micro: Path) -> None:
     assert json.loads(ran.stdout)["tokens_per_clip"] == 12
 
 
+def test_import_of_a_hub_id(tmp_path: Path) -> None:
+    with serve_hub(SOURCE) as endpoint:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_OFFLINE": "0",
+        }
+        command = [sys.executable, "-m", "st_llm_cli", "models", "import", REPOSITORY, tmp_path / "ours"]
+        subprocess.run([*command, *VARIANT], env=environment, capture_output=True, check=True)
+    assert (tmp_path / "ours" / "config.json").exists()
+
+
 def test_list(stllm: Stllm) -> None:
     ran = stllm("models", "list")
     assert ran.code == 0
