@@ -26,6 +26,7 @@ from st_llm_cli.cli.eval_screen import (
     show_report,
 )
 from st_llm_cli.cli.options import (
+    ANSWER,
     CacheOption,
     DebugOption,
     DeviceOption,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from st_llm_cli.stages.eval_plan import Plan
 
 WHAT = "What to ask"
-HOW = "How to answer and score"
+SCORE = "How to score"
 
 
 def evaluate(
@@ -80,7 +81,7 @@ def evaluate(
         typer.Option(
             metavar="WAY",
             help="Multiple choice: `options` scores the letters, `generate` has the answer written.",
-            rich_help_panel=HOW,
+            rich_help_panel=ANSWER,
         ),
     ] = None,
     released: Annotated[
@@ -89,24 +90,24 @@ def evaluate(
             "--released",
             metavar="",
             help="As the released scripts: written answers, their frames and beams; for published numbers.",
-            rich_help_panel=HOW,
+            rich_help_panel=ANSWER,
         ),
     ] = False,
     frames: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Frames per clip; default: the model's own.", rich_help_panel=HOW),
+        typer.Option(metavar="N", help="Frames per clip; default: the model's own.", rich_help_panel=ANSWER),
     ] = None,
     max_new_tokens: MaxNewTokensOption = None,
     scorer: Annotated[
         str,
-        typer.Option(metavar="NAME", help="The one to put first: strict or released.", rich_help_panel=HOW),
+        typer.Option(metavar="NAME", help="The one to put first: strict or released.", rich_help_panel=SCORE),
     ] = "strict",
     control: Annotated[
         str | None,
         typer.Option(
             metavar="A,B",
             help="Ask again without time: blind, single-frame, shuffle, reverse, freeze, or all.",
-            rich_help_panel=HOW,
+            rich_help_panel=SCORE,
         ),
     ] = None,
     judge_url: JudgeUrlOption = None,
@@ -124,7 +125,7 @@ def evaluate(
 
     Every answer is on disk before the next question; the same command goes on after an interruption.
     Questions whose clips are missing are named and left out of the numbers, never counted as wrong.
-    The run's folder gets predictions.jsonl, scores.json and settings.json.
+    The run's folder gets predictions.jsonl, scores.json and settings.json; see docs/evaluation.md.
 
     Examples:
     - `stllm eval --bench shapes --data shapes/ --control all`
