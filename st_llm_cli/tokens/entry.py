@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FORMAT = "stllm tokens 1"
 SUFFIX = ".safetensors"
 MOST_HEADER_BYTES = 64 * 2**20
-ALIGNMENT = 8
+ALIGNMENT = 64
 _PLACE_OF_DIGEST = b'"header":""'
 _DIGEST_BYTES = 40
 TYPE_NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}
@@ -108,7 +108,7 @@ def pack(key: Key, tokens: Tensor, about: Mapping[str, Any]) -> tuple[bytes, mem
     array = {"dtype": TYPE_NAMES[dtype], "shape": list(tokens.shape), "data_offsets": [0, flat.nbytes]}
     whole = {"__metadata__": metadata, "tokens": array}
     text = json.dumps(whole, separators=(",", ":")).encode()
-    text += b" " * (-(len(text) + _DIGEST_BYTES) % ALIGNMENT)  # the data begins at a multiple of 8
+    text += b" " * (-(8 + len(text) + _DIGEST_BYTES) % ALIGNMENT)  # PyTorch likes data at multiples of 64
     header = _sealed(text)
     return len(header).to_bytes(8, "little") + header, flat.data
 
@@ -127,16 +127,18 @@ def read_entry(path: Path, key: str) -> Entry:
     import torch
 
     with open(path, "rb", buffering=0) as file:
-        header = read_header(file, path)
-        if header.key != key:
-            raise _damaged(path, "it is about something else than its name says")
-        data = np.empty(header.data_bytes, dtype=np.uint8)
-        _read_into(file, data.data, path)
-        used_at = os.fstat(file.fileno()).st_mtime
+        status = os.fstat(file.fileno())
+        content = np.empty(status.st_size, dtype=np.uint8)
+        _read_into(file, content.data, path)  # whole, in one call: 3 MB in 0.1 ms
+    length = int.from_bytes(content[:8].tobytes(), "little")
+    header = _check_header(length, content[8 : 8 + length].tobytes(), len(content), path)
+    if header.key != key:
+        raise _damaged(path, "it is about something else than its name says")
+    data = content[header.data_start :]
     if add_up(data) != header.sum:
         raise _damaged(path, "its tokens are not those that were written")
     tokens = torch.from_numpy(data).view(getattr(torch, header.dtype)).view(header.shape)
-    return Entry(tokens, header.about, used_at)
+    return Entry(tokens, header.about, status.st_mtime)
 
 
 def verify_entry(path: Path, name: str | None = None) -> Header:
@@ -173,13 +175,19 @@ def read_header(file: FileIO, path: Path) -> Header:
         DamagedEntryError: If it is not.
     """
     length = int.from_bytes(file.read(8), "little")
-    if not 0 < length <= MOST_HEADER_BYTES:
+    raw = file.read(length) if length <= MOST_HEADER_BYTES else b""
+    return _check_header(length, raw, os.fstat(file.fileno()).st_size, path)
+
+
+def _check_header(length: int, raw: bytes, size: int, path: Path) -> Header:
+    """Take a header apart, and see that it fits the file."""
+    if len(raw) != length or not raw:
         raise _damaged(path, "it has no header")
     try:
-        header = _interpret(file.read(length))
+        header = _interpret(raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, "its header is not the one that was written") from error
-    size, expected = os.fstat(file.fileno()).st_size, header.data_start + header.data_bytes
+    expected = header.data_start + header.data_bytes
     if size != expected:
         raise _damaged(path, f"it is {size} bytes long instead of {expected}")
     return header

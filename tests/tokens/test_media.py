@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from st_llm_cli.errors import VideoNotFoundError
+from st_llm_cli.errors import NotAVideoError, VideoNotFoundError
 from st_llm_cli.tokens import media
 from st_llm_cli.tokens.media import MediaDigests, content_digest
 from st_llm_cli.tokens.memo import Memo
@@ -39,10 +39,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-def test_digest_is_of_the_content() -> None:
+def test_digest_is_of_the_content(tmp_path: Path) -> None:
     # sha256 of nothing, a number everybody knows
     empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert content_digest(Path(os.devnull)) == empty
+    assert content_digest(old(tmp_path / "empty.mp4", b"")) == empty
 
 
 def test_copies_are_one_video(tmp_path: Path, digests: MediaDigests) -> None:
@@ -111,3 +111,18 @@ def test_folder_of_frames_is_known_by_names_and_contents(tmp_path: Path, digests
 def test_missing_file_is_an_error_that_says_so(tmp_path: Path, digests: MediaDigests) -> None:
     with pytest.raises(VideoNotFoundError, match=r"no\.mp4: no such file or folder \(check the path\)"):
         digests.of(tmp_path / "no.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_refused_before_it_is_read(tmp_path: Path, digests: MediaDigests) -> None:
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
+    for digest in (content_digest, digests.of):
+        with pytest.raises(NotAVideoError, match="is neither a file nor a folder"):
+            digest(pipe)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without end")
+def test_device_is_refused_before_it_is_read() -> None:
+    with pytest.raises(NotAVideoError, match="is neither a file nor a folder"):
+        content_digest(Path("/dev/zero"))
