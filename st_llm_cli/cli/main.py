@@ -94,4 +94,5 @@ def _set_up_logs(debug: bool) -> None:
     if not debug:
         # Advice of libraries about each other is of no use to someone who looks at a video.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        if not sys.stderr.isatty():  # at a terminal one wants to see gigabytes come in
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
