@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from st_llm_cli.errors import VideoError, VideoNotFoundError
+from st_llm_cli.errors import NotAVideoError, VideoError, VideoNotFoundError
 from st_llm_cli.tokens.memo import Memo
 
 SETTLED_SECONDS = 2.0
@@ -26,10 +26,15 @@ def content_digest(path: Path) -> str:
 
     Raises:
         VideoNotFoundError: If there is no such file or folder.
+        NotAVideoError: If it is neither: reading a pipe or a device may never end.
         VideoError: If it cannot be read.
     """
     try:
         if not path.is_dir():
+            if path.exists() and not path.is_file():
+                raise NotAVideoError(
+                    "is neither a file nor a folder", where=str(path), fix="give a video file"
+                )
             return _file_digest(path)
         whole = hashlib.sha256(b"folder\0")
         for file in _files_of(path):

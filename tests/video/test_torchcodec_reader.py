@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +27,7 @@ needs_torchcodec = pytest.mark.skipif(
 
 def test_without_torchcodec_its_name_leads_to_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    with pytest.raises(UsageError, match="reader: torchcodec cannot be used") as caught:
+    with pytest.raises(UsageError, match="--reader: torchcodec cannot be used") as caught:
         read_clip(small_copy("gray.mp4"), reader="torchcodec", deadline=None)
     assert caught.value.fix == "pip install 'stllm[torchcodec]', and install FFmpeg's libraries"
 
@@ -62,3 +64,11 @@ def test_torchcodec_pictures_go_through_the_transform() -> None:
 def test_what_torchcodec_cannot_open_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(VideoError, match=r"cannot be opened by torchcodec \("):
         read_clip(small_copy(name), reader="torchcodec")
+
+
+def test_hint_names_an_extra_that_exists() -> None:
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    hints = (root / "st_llm_cli" / "video" / "torchcodec_reader.py").read_text(encoding="utf-8")
+    assert "stllm[torchcodec]" in hints
+    assert extras["optional-dependencies"]["torchcodec"] == ["torchcodec>=0.13"]
