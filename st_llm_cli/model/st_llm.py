@@ -7,6 +7,7 @@ masked video modelling, and the model that puts them together. The rest of this 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,17 +33,21 @@ Clips = Tensor | Sequence[Tensor]
 # ---------------------------------------- what of the video reaches the language model
 
 
-def local_frame_indices(num_local: int, num_frames: int) -> list[int]:
+def local_frame_indices(num_local: int, num_frames: int, *, released: bool = False) -> list[int]:
     """Choose evenly spaced frames whose own tokens are kept by the global-local input.
 
-    A clip of at most `num_local` frames keeps all of them: the released formula runs out of range there.
+    Args:
+        num_local: Frames to keep, the middles of as many equal parts of the clip.
+        num_frames: Frames of the clip. One of at most `num_local` frames keeps each of them, once.
+        released: Let short clips repeat frames by the released formula, as far as that stays within the clip.
 
-    Source: released code, `get_residual_index`; the middle of each of `num_local` segments.
+    Source: released code, `get_residual_index`.
     """
-    if num_frames <= num_local:
-        return list(range(num_frames))
     segment = num_frames / num_local
-    return [int(segment / 2 + round(segment * i)) for i in range(num_local)]
+    indices = [int(segment / 2 + round(segment * i)) for i in range(num_local)]
+    if num_frames > num_local or (released and max(indices) < num_frames):
+        return indices
+    return list(range(num_frames))
 
 
 class GlobalLocal(nn.Module):
@@ -58,10 +63,10 @@ class GlobalLocal(nn.Module):
         self.down = nn.Linear(hidden_dim, adapter_dim)
         self.up = nn.Linear(adapter_dim, hidden_dim)
 
-    def forward(self, tokens: Tensor, num_local: int) -> Tensor:
-        """[frames, queries, hidden] → [local frames, queries, hidden]."""
+    def forward(self, tokens: Tensor, local: list[int]) -> Tensor:
+        """[frames, queries, hidden], indices of the local frames → [local frames, queries, hidden]."""
         shift = self.up(torch.relu(self.down(tokens.mean(dim=0))))  # [queries, hidden]
-        return tokens[local_frame_indices(num_local, len(tokens))] + shift
+        return tokens[local] + shift
 
 
 # ---------------------------------------- dynamic masking
@@ -229,7 +234,9 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 tokens = tokens.mean(dim=0, keepdim=True)  # [1, queries, hidden]
             elif len(tokens) > 1 and kind == "residual":
                 assert self.global_local is not None
-                tokens = self.global_local(tokens, self.config.num_local_frames)  # [local, queries, hidden]
+                released = self.config.compat == "released"
+                local = local_frame_indices(self.config.num_local_frames, len(tokens), released=released)
+                tokens = self.global_local(tokens, local)  # [local, queries, hidden]
             inputs.append(tokens.flatten(0, 1))  # [tokens, hidden]
         return inputs
 
@@ -450,9 +457,13 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Continue sequences of embeddings, [batch, length, hidden] → new token ids, [batch, new]."""
         generation.setdefault("eos_token_id", self.config.eos_token_id)
         generation.setdefault("pad_token_id", self.config.pad_token_id)
-        new_ids: Tensor = self.language_model.generate(
-            inputs_embeds=embeds, attention_mask=attention_mask, **generation
-        )
+        with warnings.catch_warnings():
+            # A repetition penalty counts the answer's own tokens here, as in the released code; transformers
+            # warns that it cannot count those of a prompt given as embeddings.
+            warnings.filterwarnings("ignore", message=".*repetition_penalty.*|.*RepetitionPenalty.*")
+            new_ids: Tensor = self.language_model.generate(
+                inputs_embeds=embeds, attention_mask=attention_mask, **generation
+            )
         return new_ids
 
     def get_input_embeddings(self) -> nn.Module:

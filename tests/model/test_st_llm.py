@@ -59,8 +59,11 @@ TEXT = [[VIDEO, 4, 5, 6, 7, 8], [4, 9, VIDEO, 10, 11, 12, 13, 14]]
 @pytest.mark.parametrize("case", [case for case in recorded("get_residual_index.jsonl")], ids=str)
 def test_local_frames_are_those_of_the_released_code(case: dict[str, Any]) -> None:
     local, total = case["args"]["sample_segments"], case["args"]["total_segments"]
-    if case["out_of_range"] or total <= local:
-        assert local_frame_indices(local, total) == list(range(total))  # the released formula cannot
+    chosen = local_frame_indices(local, total, released=True)
+    # Where the released formula leaves the clip, each frame is kept once.
+    assert chosen == (list(range(total)) if case["out_of_range"] else case["result"])
+    if total <= local:
+        assert local_frame_indices(local, total) == list(range(total))
     else:
         assert local_frame_indices(local, total) == case["result"]
 
@@ -78,14 +81,14 @@ def test_global_local_starts_as_the_local_frames_alone() -> None:
     part = StllmForConditionalGeneration(micro_config(video_input="residual")).global_local
     assert part is not None
     tokens = torch.randn(9, 3, 16)
-    assert torch.equal(part(tokens, 3), tokens[[1, 4, 7]])
+    assert torch.equal(part(tokens, [1, 4, 7]), tokens[[1, 4, 7]])
 
 
 def test_global_local_adds_what_all_frames_say() -> None:
     torch.manual_seed(0)
     part, tokens = GlobalLocal(16, 5), torch.randn(9, 3, 16)
     with torch.no_grad():
-        shifted = part(tokens, 3)
+        shifted = part(tokens, [1, 4, 7])
         by_hand = torch.relu(tokens.mean(0) @ part.down.weight.T + part.down.bias)
         by_hand = by_hand @ part.up.weight.T + part.up.bias  # [queries, hidden]
     assert torch.allclose(shifted, tokens[[1, 4, 7]] + by_hand, atol=1e-6)

@@ -52,7 +52,7 @@ def variant_name(arch: dict[str, Any]) -> str:
     return str(arch["model_type"])
 
 
-def assert_close(ours: Tensor, theirs: Tensor, what: str, atol: float = 1e-4) -> None:
+def assert_close(ours: Tensor, theirs: Tensor, what: str, atol: float = 2e-5) -> None:
     assert ours.shape == theirs.shape, f"{what}: {tuple(ours.shape)} instead of {tuple(theirs.shape)}"
     worst = (ours.float() - theirs.float()).abs().max().item()
     assert worst <= atol, f"{what} differs by {worst:.1e}"
