@@ -57,7 +57,7 @@ class CheckpointFacts:
     bt_adapter: bool
     masked_video_decoder: bool
     trained_on: str | None
-    """What the world of a model made for moving shapes is; None for others."""
+    """`shapes` for a model that knows moving shapes only; None for others."""
 
     @property
     def parameters(self) -> int:

@@ -32,7 +32,10 @@ def load_tokenizers(folder: Path, config: StllmConfig) -> Tokenizers:
         CheckpointError: If one is missing or cannot be read.
     """
     language = _load(AutoTokenizer, folder)
-    question = _load(AutoTokenizer, folder / QFORMER_FOLDER) if config.reads_question else None
+    if not config.reads_question:
+        return Tokenizers(language, None)
+    question = _load(AutoTokenizer, folder / QFORMER_FOLDER)
+    question.truncation_side = "left"  # a long question loses its beginning; not kept on disk
     return Tokenizers(language, question)
 
 

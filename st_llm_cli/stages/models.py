@@ -15,7 +15,7 @@ from st_llm_cli.model.locate import HUB_ID, fetch, locate
 from st_llm_cli.model.official import plan_released
 from st_llm_cli.model.starting_points import plan_start
 
-ALL_FILES = ("*.json", "*.safetensors", "*.bin", "*.pth", "*.model", "*.txt", "*.jinja")
+ALL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
 """What is fetched of a Hub repository that is to be imported."""
 
 
