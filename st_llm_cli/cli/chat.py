@@ -12,6 +12,7 @@ import typer
 
 from st_llm_cli.cli.chat_script import answer_lines, lines_of_input
 from st_llm_cli.cli.options import (
+    ANSWER,
     LOOK,
     CacheOption,
     DebugOption,
@@ -67,6 +68,15 @@ def chat(
             help="per-question or first-question: when a model that looks with the question in mind looks.",
         ),
     ] = "per-question",
+    remember: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            rich_help_panel=ANSWER,
+            help="Earlier turns the model is shown; default: all that fit, 1 for the bundled model.",
+        ),
+    ] = None,
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -101,7 +111,7 @@ def chat(
     lines = question or ([] if with_terminal else lines_of_input())
     with busy("loading the model", with_terminal):
         video_model = _load(model, device, dtype, cache)
-    desk = _set_up(video_model, visual_tokens, generation, with_terminal, frames, fps, reader)
+    desk = _set_up(video_model, visual_tokens, remember, generation, with_terminal, frames, fps, reader)
     begin(desk, [desk.view(path, start=window[0], end=window[1]) for path in videos or []], load)
     if with_terminal:
         from st_llm_cli.cli.chat_terminal import converse
@@ -151,6 +161,7 @@ def _load(name: str, device: str, dtype: str, cache: str | None) -> VideoModel:
 def _set_up(
     model: VideoModel,
     visual_tokens: str,
+    remember: int | None,
     generation: dict[str, Any],
     interactive: bool,
     frames: int | None,
@@ -166,7 +177,7 @@ def _set_up(
     def view(path: Path, *, start: float | None = None, end: float | None = None) -> View:
         return View(path, start, end, num_frames=frames, fps=fps, reader=reader)
 
-    chat = Chat(model, visual_tokens=visual_tokens)
+    chat = Chat(model, visual_tokens=visual_tokens, max_turns=remember)
     return Desk(chat, Generation(**generation), view, Console(), interactive)
 
 

@@ -137,7 +137,7 @@ def load(desk: Desk, argument: str) -> None:
     if not argument:
         raise UsageError("which conversation?", where="/load", fix="write /load FILE")
     path = Path(argument).expanduser()
-    desk.chat = load_chat(path, desk.chat.model)
+    desk.chat = load_chat(path, desk.chat.model, max_turns=desk.chat.max_turns)
     desk.saved = path
     for seen in desk.chat.seen:
         desk.introduce(seen)

@@ -33,6 +33,10 @@ from st_llm_cli.model.tokenizers import Tokenizers
 VISUAL_TOKENS = ("per-question", "first-question")
 """When a Q-Former that reads the question looks at a clip: for each question, or for the first one only."""
 
+DROPPED_TOGETHER = 4
+"""Turns that are left out at a time when a conversation grows too long: what remains is then read again after
+every fourth turn only, not after each."""
+
 RELEASED_REPETITION_PENALTY = 1.5
 """Forced by the released chat of the InstructBLIP variants."""
 
@@ -52,7 +56,7 @@ class Work:
     seconds: float
     """From the question to the answer's end."""
     dropped_turns: int
-    """Oldest turns that the language model was not shown, since it reads no more at a time."""
+    """Oldest turns that it should have read too, had it been able to read more at a time."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class Session:
         model: The model, in evaluation mode.
         tokenizers: Its tokenizers.
         visual_tokens: One of `VISUAL_TOKENS`; of no effect where the Q-Former does not read the question.
+        max_turns: Earlier turns that the language model is shown at most; None for all that fit.
         reuse: Whether to skip what the language model has read already; the answers are the same.
 
     Raises:
@@ -120,6 +125,7 @@ class Session:
         tokenizers: Tokenizers,
         *,
         visual_tokens: str = "per-question",
+        max_turns: int | None = None,
         reuse: bool = True,
     ) -> None:
         if visual_tokens not in VISUAL_TOKENS:
@@ -128,6 +134,7 @@ class Session:
         self.model = model
         self.tokenizers = tokenizers
         self.visual_tokens = visual_tokens
+        self.max_turns = max_turns
         self.reuse = reuse
         self.clips: list[ShownClip] = []
         self.shown_after: dict[ShownClip, int] = {}
@@ -285,16 +292,17 @@ class Session:
         sights = [self._sight(clip, question) for clip in self.clips]
         video = sum(len(sight.tokens) for sight in sights)
         most = getattr(self.model.config.text_config, "max_position_embeddings", None)
+        left_out = self._turns_left_out()
         for dropped, ids in self._conversations(question):
             text = len(ids) - len(sights)
             if most is None or video + text + generation.max_new_tokens <= most:
-                return _Prompt(self._embeds(ids, sights), places_of(ids, sights), dropped)
+                return _Prompt(self._embeds(ids, sights), places_of(ids, sights), dropped - left_out)
         parts = f"{video} video + {text} text + {generation.max_new_tokens} new tokens"
         what = f"{parts} are more than the {most} the language model reads"
         raise UsageError(what, where="--frames", fix="look at fewer frames, or lower --max-new-tokens")
 
     def _conversations(self, question: str) -> Iterator[tuple[int, list[int]]]:
-        """Write down the conversation: whole, then without its oldest turn, its two oldest, and so on.
+        """Write down as many turns as may be shown, then fewer and fewer of the oldest.
 
         A clip shown with a turn that is left out is shown with the first one that is not.
         """
@@ -306,12 +314,17 @@ class Session:
             for asked, clips in zip(questions, shown, strict=True)
         ]
         answers = [[*turn.ids, *answer_end_ids(config)] for turn in self.turns] + [[]]
-        for dropped in range(len(questions)):
+        steps = range(self._turns_left_out(), len(questions) - 1, DROPPED_TOGETHER)
+        for dropped in dict.fromkeys((*steps, len(questions) - 1)):
             clips = sum(shown[: dropped + 1])
             ids = turn_ids(tokenizer, config, questions[dropped], first=True, clips=clips) + answers[dropped]
             for number in range(dropped + 1, len(questions)):
                 ids += later[number] + answers[number]
             yield dropped, ids
+
+    def _turns_left_out(self) -> int:
+        """Turns that are not shown whether they fit or not."""
+        return 0 if self.max_turns is None else max(0, len(self.turns) - self.max_turns)
 
     def _released_prompt(self, question: str, generation: Generation) -> _Prompt:
         """One turn at a time where the released chat knows one; what is too long loses its beginning."""

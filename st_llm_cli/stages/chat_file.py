@@ -61,11 +61,16 @@ def save_chat(chat: Chat, path: Path) -> None:
         raise DataError(what, where=str(path), fix="save it under another name") from error
 
 
-def load_chat(path: Path, model: VideoModel) -> Chat:
+def load_chat(path: Path, model: VideoModel, *, max_turns: int | None = None) -> Chat:
     """Take a conversation up again: its videos are looked at anew, its answers stay as they are.
 
     A video that is not where it was is looked for by its content: beside the saved file, in the current
     folder, and where it was, with all folders below.
+
+    Args:
+        path: What `save_chat` wrote.
+        model: The model it was held with.
+        max_turns: As of `Chat`.
 
     Raises:
         DataError: If this is no saved conversation, or one with another model.
@@ -77,7 +82,7 @@ def load_chat(path: Path, model: VideoModel) -> Chat:
     try:
         clips = [_saved_clip(row) for row in content["clips"]]
         turns = [_turn(row, model.model.config.text_config.vocab_size) for row in content["turns"]]
-        chat = Chat(model, visual_tokens=content["visual_tokens"])
+        chat = Chat(model, visual_tokens=content["visual_tokens"], max_turns=max_turns)
     except (KeyError, TypeError, ValueError) as error:
         what = f"a conversation with something missing or of a wrong kind: {error}"
         raise DataError(what, where=str(path), fix="load another copy of it") from error

@@ -15,7 +15,7 @@ from st_llm_cli.model import answer as answering
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
 from st_llm_cli.model.decoding import Generation
 from st_llm_cli.model.prompt import answer_end_ids, chat_prompt, turn_ids
-from st_llm_cli.model.session import Session, Turn, settled_text
+from st_llm_cli.model.session import DROPPED_TOGETHER, Session, Turn, settled_text
 from tests.model.micro import micro_frames, micro_model
 
 torch.set_num_threads(1)
@@ -55,7 +55,13 @@ def stop_after(session: Session, question: str, tokens: int) -> Turn:
 
 def fresh(session: Session) -> Session:
     """The same conversation in a session that has read nothing and skips nothing."""
-    again = Session(session.model, session.tokenizers, visual_tokens=session.visual_tokens, reuse=False)
+    again = Session(
+        session.model,
+        session.tokenizers,
+        visual_tokens=session.visual_tokens,
+        max_turns=session.max_turns,
+        reuse=False,
+    )
     again.turns = list(session.turns)
     again._endings = session._endings
     for clip in session.clips:
@@ -294,9 +300,25 @@ def test_what_does_not_fit_loses_its_oldest_turns_and_never_the_video(kind: str)
     assert dropped[0] == 0
     assert dropped[-1] > 0
     assert dropped == sorted(dropped)
+    # Several at a time, or all where no fewer are enough.
+    assert all(number % DROPPED_TOGETHER == 0 or number == turns for turns, number in enumerate(dropped))
     assert len(session.turns) == len(work), "what is not read is still known"
     ids = list(session._conversations("?"))[-1][1]
     assert ids.count(VIDEO_TOKEN_ID) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_turns_are_shown_than_asked_for(kind: str) -> None:
+    session = new_session(kind)
+    session.max_turns = 1
+    for question in QUESTIONS:
+        turn = assert_same_as_fresh(session, question)
+        assert turn.work is not None
+        assert turn.work.dropped_turns == 0, "what was not to be shown was not dropped"
+    shown = new_session(kind)
+    shown.turns = session.turns[-2:-1]
+    if kind != "first-question":  # there the first question, long forgotten, still decides what is seen
+        assert say(shown, QUESTIONS[-1]).ids == session.turns[-1].ids
 
 
 def test_what_can_never_fit_says_by_how_much() -> None:

@@ -99,6 +99,18 @@ def test_what_cannot_be_watched_leaves_the_conversation_as_it_was(
     assert (chat.seen, chat.turns, chat.session.clips) == before
 
 
+def test_a_model_of_shapes_is_shown_as_many_turns_as_it_learned(videos: Path, tmp_path: Path) -> None:
+    model = load_model(str(write_micro_checkpoint(tmp_path / "shapes", trained_on="shapes")))
+    chat = Chat(model)
+    chat.watch(View(videos / "a.mp4"))
+    assert chat.session.max_turns == 1
+    longer = Chat(model, max_turns=3)
+    longer.watch(View(videos / "a.mp4"))
+    assert longer.session.max_turns == 3
+    save_chat(longer, tmp_path / "saved.json")
+    assert load_chat(tmp_path / "saved.json", model, max_turns=2).session.max_turns == 2
+
+
 def test_without_a_video_there_is_nothing_to_talk_about(model: VideoModel) -> None:
     for attempt in (lambda: Chat(model).ask("What?"), lambda: Chat(model).look_again(num_frames=2)):
         with pytest.raises(UsageError) as caught:
