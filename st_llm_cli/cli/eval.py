@@ -245,11 +245,12 @@ def _run(
     from st_llm_cli.stages.eval import run
     from st_llm_cli.stages.eval_plan import askable, load
     from st_llm_cli.stages.video_model import load_model
+    from st_llm_cli.stages.weights import weights_digest
 
     _, selected = load(plan)  # what is wrong with the data is said before the model's long wait
     tokens = open_cache(cache)
     answerer = load_model(model, device=device, dtype=dtype, seed=plan.seed, cache=tokens)
-    settings = {"model": model, "dtype": dtype}
+    settings = {"model": model, "weights": weights_digest(answerer.folder), "dtype": dtype}
     total, what = len(askable(selected)), f"asking {plan.benchmark}"
     controlled = {}
     try:

@@ -184,3 +184,18 @@ def test_unknown_control_comes_with_the_near_one(evaluate: Stllm) -> None:
     ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench", "--control", "revers")
     assert ran.code == 2
     assert "did you mean 'reverse'?" in ran.err
+
+
+def test_run_is_not_mixed_with_answers_of_other_weights(stllm: Stllm, micro: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for path in micro.iterdir():
+        (model / path.name).write_bytes(path.read_bytes())
+    arguments = ("--bench", "tvbench", "--data", MINI / "tvbench", *SHORT, "--cache", "off")
+    run = ("eval", *arguments, "--model", model, "--output", tmp_path / "run")
+    assert stllm(*run).code == 0
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "image_mean": [0.1, 0.1, 0.1]}))
+    ran = stllm(*run)
+    assert ran.code == 2
+    assert "weights was 'sha256:" in ran.err
