@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
 
+from st_llm_cli.errors import UsageError
+
 MODEL = "Model"
 LOOK = "What to look at"
 ANSWER = "How to answer"
+
+LARGEST_SEED = 2**63 - 1
+
+
+def _finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    """Refuse what `min` and `max` of an option let through: nan and infinity."""
+    if value is not None and not math.isfinite(value):
+        raise UsageError(f"{value} is not a number", where=parameter.opts[0], fix="give a finite number")
+    return value
+
+
+def _above_zero(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        where = parameter.opts[0]
+        raise UsageError("is not a number above 0", where=where, fix="1 repeats freely, 1.2 less")
+    return value
+
+
+def _seed(parameter: typer.CallbackParam, value: int) -> int:
+    if value > LARGEST_SEED:
+        raise UsageError(f"{value} is too large", where=parameter.opts[0], fix=f"give at most {LARGEST_SEED}")
+    return value
+
 
 ModelOption = Annotated[
     str,
@@ -30,9 +56,25 @@ DtypeOption = Annotated[
         "--dtype", metavar="NAME", rich_help_panel=MODEL, help="auto, float32, bfloat16 or float16."
     ),
 ]
+CompatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compat",
+        metavar="released",
+        rich_help_panel=MODEL,
+        help="Answer as the released code does, its defects included.",
+    ),
+]
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", metavar="N", min=0, rich_help_panel=MODEL, help="Seed of all that is drawn."),
+    typer.Option(
+        "--seed",
+        metavar="N",
+        min=0,
+        callback=_seed,
+        rich_help_panel=MODEL,
+        help="Seed of all that is drawn.",
+    ),
 ]
 CacheOption = Annotated[
     str | None,
@@ -72,11 +114,26 @@ MaxNewTokensOption = Annotated[
 ]
 TemperatureOption = Annotated[
     float | None,
-    typer.Option("--temperature", metavar="T", min=0, help="Above 0: draw words.", rich_help_panel=ANSWER),
+    typer.Option(
+        "--temperature",
+        metavar="T",
+        min=0,
+        callback=_finite,
+        help="Above 0: draw words.",
+        rich_help_panel=ANSWER,
+    ),
 ]
 TopPOption = Annotated[
     float | None,
-    typer.Option("--top-p", metavar="P", min=0, max=1, help="Draw from this share.", rich_help_panel=ANSWER),
+    typer.Option(
+        "--top-p",
+        metavar="P",
+        min=0,
+        max=1,
+        callback=_finite,
+        help="Draw from this share.",
+        rich_help_panel=ANSWER,
+    ),
 ]
 NumBeamsOption = Annotated[
     int | None,
@@ -84,7 +141,13 @@ NumBeamsOption = Annotated[
 ]
 RepetitionPenaltyOption = Annotated[
     float | None,
-    typer.Option("--repetition-penalty", metavar="X", help="Above 1: repeat less.", rich_help_panel=ANSWER),
+    typer.Option(
+        "--repetition-penalty",
+        metavar="X",
+        callback=_above_zero,
+        help="Above 1: repeat less.",
+        rich_help_panel=ANSWER,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Write JSON to standard output, for machines.")

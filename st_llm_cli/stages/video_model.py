@@ -38,6 +38,7 @@ def load_model(
     dtype: str = "auto",
     seed: int | None = None,
     cache: TokenCache | None = None,
+    compat: str | None = None,
 ) -> VideoModel:
     """Load a model to ask about clips.
 
@@ -47,11 +48,17 @@ def load_model(
         dtype: `auto` (as stored), `float32`, `bfloat16` or `float16`.
         seed: Seed of sampled answers.
         cache: Where the tokens of clips are kept, for `VideoModel.read_clips`.
+        compat: `released` answers as the released code does, its known defects included; None as the
+            checkpoint's configuration says.
 
     Raises:
         CheckpointError: If there is no such model, or its files are missing, damaged or do not fit.
+        UsageError: If `compat` is something else.
     """
+    if compat not in (None, "released"):
+        raise UsageError(f"no compatibility '{compat}'", where="--compat", fix="it can be `released`")
     model, tokenizers, folder = load_checkpoint(name, device=device, dtype=dtype)
+    model.config.compat = compat or model.config.compat
     tokens = None if cache is None else ClipTokens(model, cache, looks_like_shapes, folder)
     return VideoModel(model, tokenizers, folder, seed=seed, tokens=tokens)
 
@@ -118,20 +125,20 @@ class VideoModel:
         prompt = self._chat_prompt(question)
         video = self.encode(clip, prompt)
         options = self._options(prompt, video, generation)
-        released = self.model.config.compat == "released"
-        limit = answering.RELEASED_MAX_LENGTH if released else None
+        limit = answering.RELEASED_MAX_LENGTH if self._released else None
         return answering.generate(
             self.model, self.tokenizers, prompt, video, max_length=limit, **options
         ).text
 
     def stream(self, clip: Look, question: str, **generation: Any) -> Iterator[str]:
         """Answer piece by piece; the pieces joined are the answer."""
+        if self._released or (generation.get("num_beams") or 1) > 1:
+            # Nothing is settled before the last beam is, or before the released code cleans the whole reply.
+            yield self.answer(clip, question, **generation)
+            return
         prompt = self._chat_prompt(question)
         video = self.encode(clip, prompt)
         options = self._options(prompt, video, generation)
-        if options.get("num_beams", 1) > 1:  # nothing is settled before the last beam is
-            yield answering.generate(self.model, self.tokenizers, prompt, video, **options).text
-            return
         yield from answering.stream(self.model, self.tokenizers, prompt, video, **options)
 
     def choose(self, clip: Look, question: str, letters: str) -> int:
@@ -204,9 +211,13 @@ class VideoModel:
         familiar = clip.shows_shapes if isinstance(clip, SeenClip) else looks_like_shapes(clip.frames)
         return None if familiar else OUT_OF_ITS_DEPTH
 
+    @property
+    def _released(self) -> bool:
+        return self.model.config.compat == "released"
+
     def _chat_prompt(self, question: str) -> Prompt:
         config = self.model.config
-        return chat_prompt(config.prompt_format, question, system=True, released=config.compat == "released")
+        return chat_prompt(config.prompt_format, question, system=True, released=self._released)
 
     def _options(self, prompt: Prompt, video: list[Tensor], generation: dict[str, Any]) -> dict[str, Any]:
         """Complete the generation options, and refuse what the language model could not read."""
@@ -218,14 +229,14 @@ class VideoModel:
             options["do_sample"] = True
         elif "temperature" in options:  # temperature 0 is the common way to ask for greedy
             del options["temperature"]
-        if config.compat == "released" and config.prompt_format == "instructblip":
+        if self._released and config.prompt_format == "instructblip":
             options["repetition_penalty"] = 1.5  # forced by the released chat for this format
         if self.seed is not None:
             torch.manual_seed(self.seed)
         text = len(prompt.ids(self.tokenizers.language, config)) - 1
         needed = text + len(video[0]) + options["max_new_tokens"]
         most = getattr(config.text_config, "max_position_embeddings", None)
-        if most is not None and needed > most and config.compat != "released":
+        if most is not None and needed > most and not self._released:
             parts = f"{len(video[0])} video + {text} text + {options['max_new_tokens']} new tokens"
             what = f"{parts} are more than the {most} the language model reads"
             raise UsageError(what, where="--frames", fix="look at fewer frames, or lower --max-new-tokens")

@@ -50,6 +50,17 @@ def test_streamed_pieces_joined_are_the_answer(model: VideoModel) -> None:
     assert "".join(pieces) == model.answer(noise(), QUESTION, max_new_tokens=12)
 
 
+def test_released_answers_are_the_same_streamed_or_not(folder: Path) -> None:
+    released = load_model(str(folder), compat="released")
+    streamed = "".join(released.stream(noise(), QUESTION, max_new_tokens=12))
+    assert streamed == released.answer(noise(), QUESTION, max_new_tokens=12)
+
+
+def test_unknown_compatibility_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="no compatibility 'relesed'"):
+        load_model(str(folder), compat="relesed")
+
+
 def test_stream_with_beams_gives_the_beam_answer(model: VideoModel) -> None:
     options = {"max_new_tokens": 6, "num_beams": 2}
     assert "".join(model.stream(noise(), QUESTION, **options)) == model.answer(noise(), QUESTION, **options)
