@@ -150,7 +150,7 @@ def _import_text(conversion: Conversion, destination: Path) -> str:
     lines += [f"  {count:>5} left out: {reason}" for reason, count in reasons.items()]
     lines.append(f"See it:     stllm models show {destination}")
     if report.new:
-        lines.append("Train it:   name the folder as `model.checkpoint` of a recipe")
+        lines.append("Train it:   name the folder as `model.checkpoint` of a recipe (see docs/models.md)")
     else:
         lines.append(f"Talk to it: stllm describe VIDEO --model {destination}")
     return "\n".join(lines)

@@ -132,6 +132,12 @@ def _starting_point(
     source = recipe.model.checkpoint if start is None else str(start)
     assert source is not None, "the schema asks for one of `new` and `checkpoint`"
     checkpoint = load_checkpoint(source, device="cpu", dtype="float32")
+    if checkpoint.model.config.reads_question:
+        raise TrainingError(
+            "its Q-Former reads the question, which training does not hand it yet",
+            where=source,
+            fix="start from a question-free model, such as one of variant minigpt4_vicuna0_btadapter",
+        )
     return checkpoint.model, checkpoint.tokenizers.language
 
 

@@ -9,6 +9,7 @@ from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages.train import run
 from st_llm_cli.training.metrics import StepMetrics
+from tests.model.micro import micro_checkpoint
 from tests.training.small import small_recipe
 
 IMAGES = {"name": "images", "data": [{"shapes": {"kind": "images", "questions_per_clip": 2}}], "mask": False}
@@ -120,3 +121,10 @@ def test_a_folder_with_other_things_in_it_is_left_alone(recipe: Recipe, tmp_path
     with pytest.raises(TrainingError, match="exists, and is not a run folder"):
         run(recipe, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_model_that_reads_the_question_is_refused(tmp_path: Path) -> None:
+    start = micro_checkpoint(tmp_path / "start", reads_question=True)
+    recipe = small_recipe(IMAGES, new=None, checkpoint=str(start), video_input="all")
+    with pytest.raises(TrainingError, match="reads the question, which training does not hand it yet"):
+        run(recipe, tmp_path / "run")
