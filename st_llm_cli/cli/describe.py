@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from st_llm_cli.cli.options import (
     LOOK,
     CacheOption,
+    CompatOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -81,6 +83,7 @@ def describe(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    compat: CompatOption = None,
     cache: CacheOption = None,
     max_new_tokens: MaxNewTokensOption = None,
     temperature: TemperatureOption = None,
@@ -120,21 +123,35 @@ def describe(
     name = _format_name(format_name, as_json, output)
     found = find_videos(videos)
     _check_format(name, found)
+    if output is not None:
+        _check_output(output, [*map(Path, videos), *found])
 
     tokens = open_cache(cache)
 
-    def load() -> Answerer:
+    def load() -> tuple[Answerer, Wish]:
+        from st_llm_cli.stages.limits import check_model
         from st_llm_cli.stages.video_model import load_model
 
-        return load_model(model, device=device, dtype=dtype, seed=seed, cache=tokens)
+        possible = replace(wish, most_frames=check_model(model, wish))
+        answerer = load_model(model, device=device, dtype=dtype, seed=seed, cache=tokens, compat=compat)
+        return answerer, possible
 
     if output is not None:
-        settings = {"model": model, "dtype": dtype, "seed": seed, "format": name, **asdict(wish)}
-        failed = describe_into_file(load, found, wish, output, name, settings, overwrite=overwrite)
+        settings = {
+            "model": model,
+            "dtype": dtype,
+            "seed": seed,
+            "compat": compat,
+            "format": name,
+            **asdict(wish),
+        }
+        failed = describe_into_file(load, found, output, name, settings, overwrite=overwrite)
     elif name == "text" and len(found) == 1 and wish.every is None:
-        failed = stream_one(load(), found[0], wish)
+        answerer, wish = load()
+        failed = stream_one(answerer, found[0], wish)
     else:
-        failed = describe_to_screen(load(), found, wish, name)
+        answerer, wish = load()
+        failed = describe_to_screen(answerer, found, wish, name)
     if len(found) > 1 or wish.every is not None:
         note_use(tokens)
     if failed:
@@ -173,9 +190,8 @@ def describe_to_screen(model: Answerer, videos: list[Path], wish: Wish, format_n
 
 
 def describe_into_file(
-    load: Callable[[], Answerer],
+    load: Callable[[], tuple[Answerer, Wish]],
     videos: list[Path],
-    wish: Wish,
     output: Path,
     format_name: str,
     settings: dict[str, Any],
@@ -184,15 +200,16 @@ def describe_into_file(
 ) -> int:
     """Write descriptions to a file, or go on with it; the number of videos that failed."""
     from st_llm_cli.stages.describe import describe_all
-    from st_llm_cli.stages.description_file import FORMATS, DescriptionFile, remove_output
+    from st_llm_cli.stages.description_file import FORMATS, DescriptionFile
 
-    if overwrite:
-        remove_output(output)
-    with DescriptionFile(output, FORMATS[format_name], settings) as file:
+    file = DescriptionFile(output, FORMATS[format_name], settings, overwrite=overwrite)
+    # What is wrong with the output is said before the long wait; it is touched when the model is there.
+    file.check()
+    model, wish = load()
+    with file:
         if file.count:
             note(f"{output}: going on after {_count(file)}")
-        # The model comes last: what is wrong with the output is said before the long wait.
-        outcomes = describe_all(load(), videos, wish, is_done=file.has, keep=file.add)
+        outcomes = describe_all(model, videos, wish, is_done=file.has, keep=file.add)
         try:
             failed = _watch(outcomes, videos)
         except KeyboardInterrupt:
@@ -248,8 +265,6 @@ def _generation(
         "num_beams": num_beams,
         "repetition_penalty": repetition_penalty,
     }
-    if repetition_penalty is not None and repetition_penalty <= 0:
-        raise UsageError("is not above 0", where="--repetition-penalty", fix="1 repeats freely, 1.2 less")
     if top_p is not None and not temperature:
         what = "needs --temperature above 0; without it no words are drawn"
         raise UsageError(what, where="--top-p", fix="add --temperature 0.7")
@@ -264,12 +279,27 @@ def _format_name(given: str | None, as_json: bool, output: Path | None) -> str:
             raise UsageError(f"--json contradicts --format {given}", where="--json", fix="give one of them")
         return "jsonl"
     by_ending = output.suffix.lower().lstrip(".") if output is not None else ""
-    name = given or (by_ending if by_ending in FORMAT_NAMES else "text")
+    name = given if given is not None else (by_ending if by_ending in FORMAT_NAMES else "text")
     if name not in FORMAT_NAMES:
         near = difflib.get_close_matches(name, FORMAT_NAMES, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(FORMAT_NAMES)}"
         raise UsageError(f"unknown format '{name}'", where="--format", fix=hint)
     return name
+
+
+def _check_output(output: Path, inputs: list[Path]) -> None:
+    """Refuse to write over what is to be read."""
+    written = {os.path.realpath(output), os.path.realpath(f"{output}.ledger")}
+    for path in inputs:
+        if path.is_dir():
+            continue  # one that is also the output is refused as a folder
+        if os.path.realpath(path) in written or _are_one_file(path, output):
+            what = f"is among the inputs: {path}"
+            raise UsageError(what, where=f"--output {output}", fix="choose another --output")
+
+
+def _are_one_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _check_format(name: str, videos: list[Path]) -> None:

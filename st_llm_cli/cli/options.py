@@ -17,7 +17,7 @@ LARGEST_SEED = 2**63 - 1
 
 
 def _finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
-    """Refuse what `min` and `max` of an option let through: nan and infinity."""
+    """Refuse what `min` and `max` of an option let through: infinity."""
     if value is not None and not math.isfinite(value):
         raise UsageError(f"{value} is not a number", where=parameter.opts[0], fix="give a finite number")
     return value
@@ -125,15 +125,7 @@ TemperatureOption = Annotated[
 ]
 TopPOption = Annotated[
     float | None,
-    typer.Option(
-        "--top-p",
-        metavar="P",
-        min=0,
-        max=1,
-        callback=_finite,
-        help="Draw from this share.",
-        rich_help_panel=ANSWER,
-    ),
+    typer.Option("--top-p", metavar="P", min=0, max=1, help="Draw from this share.", rich_help_panel=ANSWER),
 ]
 NumBeamsOption = Annotated[
     int | None,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SHORTEST_PART_SECONDS = 0.1
 """What is left after the last whole part is joined to it when shorter than this."""
+MOST_PARTS = 100_000
+MOST_BEAMS = 64
 
 
 class Answerer(Protocol):
@@ -63,6 +65,8 @@ class Wish:
     """Name of the video reader."""
     generation: Mapping[str, Any] = field(default_factory=dict)
     """Generation options that differ from the model's."""
+    most_frames: int | None = None
+    """Most frames of a part that the model can read; None if nobody asked it."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,12 @@ def check(wish: Wish) -> None:
     for name, number in (("--frames", wish.num_frames), ("--fps", wish.fps), ("--every", wish.every)):
         if number is not None and not (number > 0 and math.isfinite(number)):
             raise UsageError(f"{number:g} is not above 0", where=name, fix="give a positive number")
+    if wish.every is not None and wish.every < SHORTEST_PART_SECONDS:
+        what = f"{wish.every:g} s are too short a part"
+        raise UsageError(what, where="--every", fix=f"give at least {SHORTEST_PART_SECONDS:g} s")
+    beams = wish.generation.get("num_beams") or 1
+    if beams > MOST_BEAMS:
+        raise UsageError(f"{beams} beams", where="--num-beams", fix=f"give at most {MOST_BEAMS}")
     check_request(Request(Path(), reader=wish.reader))
 
 
@@ -112,7 +122,8 @@ def parts_of(video: Path, wish: Wish) -> list[Part]:
     """Parts of a video to describe one by one.
 
     Raises:
-        VideoError: If the video must be cut and cannot be read, or ends before the start.
+        VideoError: If the video must be cut and cannot be read, ends before the start, or gives too many
+            parts.
     """
     start = wish.start or 0.0
     if wish.every is None:
@@ -123,6 +134,9 @@ def parts_of(video: Path, wish: Wish) -> list[Part]:
         what = f"ends after {duration:.1f} s, the part to look at was to start at {start:.1f} s"
         raise VideoError(what, where=str(video), fix="lower --start")
     count = max(1, math.ceil((end - start - SHORTEST_PART_SECONDS) / wish.every))
+    if count > MOST_PARTS:
+        what = f"{count} parts of {wish.every:g} s, and {MOST_PARTS} are the most"
+        raise VideoError(what, where=str(video), fix="raise --every, or look at less with --start and --end")
     edges = [*(start + wish.every * index for index in range(count)), end]
     return [Part(video, edges[index], edges[index + 1]) for index in range(count)]
 
@@ -133,6 +147,8 @@ def request_for(model: Answerer, part: Part, wish: Wish) -> Request:
         part.video,
         num_frames=wish.num_frames if wish.num_frames or wish.fps else model.num_frames,
         fps=wish.fps,
+        # One more than the model can read tells that there are too many, without reading them all.
+        max_frames=wish.most_frames + 1 if wish.fps and wish.most_frames else None,
         start=part.start_seconds or None,
         end=part.end_seconds,
         transform=model.transform,
@@ -149,7 +165,20 @@ def look(model: Answerer, part: Part, wish: Wish) -> Look:
     ((_, clip),) = model.read_clips([request_for(model, part, wish)])
     if isinstance(clip, StllmError):
         raise clip
+    check_frames(clip, wish)
     return clip
+
+
+def check_frames(clip: Look, wish: Wish) -> None:
+    """Refuse a clip that has more frames than the model can read.
+
+    Raises:
+        UsageError: If there are more.
+    """
+    if wish.most_frames is not None and len(clip.indices) > wish.most_frames:
+        where, fix = ("--frames", "") if wish.fps is None else ("--fps", ", or cut the video with --every")
+        what = f"gives more than the {wish.most_frames} frames that this model reads"
+        raise UsageError(f"{clip.source.path} {what}", where=where, fix=f"lower it{fix}")
 
 
 def describe(model: Answerer, part: Part, clip: Look, wish: Wish) -> Description:
@@ -187,6 +216,9 @@ def describe_all(
         wish: How.
         is_done: Whether a part needs no describing any more.
         keep: Called with each description as soon as it is there.
+
+    Raises:
+        UsageError: If the wish is one that no video can fulfil.
     """
     # Whole videos are read ahead of the model; one that is to be cut must be looked at first.
     batches = [videos] if wish.every is None else [[video] for video in videos]
@@ -220,8 +252,11 @@ def _describe_into(
     try:
         if isinstance(clip, StllmError):
             raise clip
+        check_frames(clip, wish)
         description = describe(model, part, clip, wish)
     except StllmError as error:
+        if isinstance(error, UsageError) and wish.fps is None:
+            raise  # the same for every video: how many frames a rate gives is the only thing that differs
         outcome.errors.append(error)
         return
     keep(description)

@@ -9,18 +9,26 @@ when the work goes on.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.errors import DataError, StllmError, UsageError
 from st_llm_cli.stages.describe import Description, Part
 
+try:
+    import fcntl
+except ImportError:  # Windows: there two runs at one output are not told from each other
+    fcntl = None  # type: ignore[assignment]
+
+_READ_WRITE = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 LEDGER_FIX = "add --overwrite to begin anew, or choose another --output"
 
 
@@ -108,11 +116,13 @@ class DescriptionFile:
         path: Where the descriptions go.
         format: How they are written.
         settings: Everything that decides what a description says; a file of other settings is refused.
+        overwrite: Begin anew, whatever the file holds. It is emptied on entering the block, not before.
     """
 
     path: Path
     format: Format
     settings: Mapping[str, Any]
+    overwrite: bool = False
     _done: set[tuple[str, float]] = field(default_factory=set)
     _output: BinaryIO | None = None
     _ledger: BinaryIO | None = None
@@ -122,37 +132,74 @@ class DescriptionFile:
         """Where the ledger lies."""
         return self.path.with_name(self.path.name + ".ledger")
 
+    def check(self) -> None:
+        """Refuse an output that this run cannot or must not write, and leave everything as it is.
+
+        Raises:
+            UsageError: If the path cannot be written, or holds something this run must not touch.
+            DataError: If the ledger is damaged.
+        """
+        if self.path.is_dir():
+            fix = f"name a file in it, such as {self.path / 'descriptions.jsonl'}"
+            raise UsageError("is a folder", where=f"--output {self.path}", fix=fix)
+        if self.path.exists() and not self.path.is_file():
+            fix = "choose another --output, or leave it out and redirect standard output"
+            raise UsageError("is not a file", where=f"--output {self.path}", fix=fix)
+        if not self.path.parent.is_dir():
+            raise self._cannot_be_written(os.strerror(errno.ENOENT))
+        try:
+            self._earlier()
+        except OSError as error:
+            raise self._cannot_be_written(error.strerror) from error
+
     def __enter__(self) -> Self:
         """Open the output, take up an earlier run's work, remove what it left half-written.
 
         Raises:
-            UsageError: If the path cannot be written, or holds something this run must not touch.
+            UsageError: If the path cannot be written, holds something this run must not touch, or is being
+                written by another process.
+            DataError: If the ledger is damaged.
         """
+        self.check()
         try:
-            entries = self._earlier()
-            size = entries[-1]["bytes"] if entries else 0
-            self._done = {(entry["video"], entry["start_seconds"]) for entry in entries if "video" in entry}
-            self._output = self.path.open("r+b" if self.path.exists() else "w+b")
-            self._output.truncate(size)
-            self._output.seek(size)
-            lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries]
-            _replace(self.ledger_path, "".join(lines))
-            self._ledger = self.ledger_path.open("ab")
-            if not entries:
-                _write(self._output, self.format.head)
-                self._note({"settings": dict(self.settings)})
+            # Opened without emptying it: only the holder of the lock may touch what is there.
+            self._output = os.fdopen(os.open(self.path, _READ_WRITE, 0o666), "r+b")
+            _lock(self._output, self.path)
+            self._begin(self._earlier())
         except OSError as error:
-            what = f"cannot be written: {error.strerror}"
-            raise UsageError(what, where=str(self.path), fix="choose another --output") from error
+            self._close()
+            raise self._cannot_be_written(error.strerror) from error
+        except StllmError:
+            self._close()
+            raise
         return self
+
+    def _begin(self, entries: list[dict[str, Any]]) -> None:
+        """Go on behind the entries of an earlier run."""
+        assert self._output is not None
+        size = entries[-1]["bytes"] if entries else 0
+        self._done = {(entry["video"], entry["start_seconds"]) for entry in entries if "video" in entry}
+        self._output.truncate(size)
+        self._output.seek(size)
+        lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries]
+        _replace(self.ledger_path, "".join(lines))
+        self._ledger = self.ledger_path.open("ab")
+        if not entries:
+            _write(self._output, self.format.head)
+            self._note({"settings": dict(self.settings)})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close both files."""
+        self._close()
+
+    def _close(self) -> None:
         for file in (self._output, self._ledger):
             if file is not None:
-                file.close()
+                # All that counts was synchronised when it was written, or its loss was said then.
+                with suppress(OSError):
+                    file.close()
 
     @property
     def count(self) -> int:
@@ -164,19 +211,34 @@ class DescriptionFile:
         return (str(part.video), round(part.start_seconds, 3)) in self._done
 
     def add(self, description: Description) -> None:
-        """Write one description and make sure it is on disk."""
+        """Write one description and make sure it is on disk.
+
+        Raises:
+            DataError: If the disk does not take it, for instance because it is full.
+        """
         assert self._output is not None, "use the file in a with block"
-        _write(self._output, self.format.row(description, len(self._done) + 1))
         key = (str(description.video), round(description.start_seconds, 3))
+        try:
+            _write(self._output, self.format.row(description, len(self._done) + 1))
+            self._note({"video": key[0], "start_seconds": key[1]})
+        except OSError as error:
+            what = f"cannot be written: {error.strerror}"
+            fix = "make room; the same command goes on where it stopped"
+            raise DataError(what, where=str(self.path), fix=fix) from error
         self._done.add(key)
-        self._note({"video": key[0], "start_seconds": key[1]})
 
     def _note(self, entry: dict[str, Any]) -> None:
         assert self._output is not None and self._ledger is not None
         _write(self._ledger, json.dumps({**entry, "bytes": self._output.tell()}, ensure_ascii=False) + "\n")
 
+    def _cannot_be_written(self, reason: str | None) -> UsageError:
+        what = f"cannot be written: {reason}"
+        return UsageError(what, where=str(self.path), fix="choose another --output")
+
     def _earlier(self) -> list[dict[str, Any]]:
         """Entries of the ledger that can be relied on; [] where there is nothing to go on with."""
+        if self.overwrite:
+            return []
         if not self.ledger_path.exists():
             if self.path.exists() and self.path.stat().st_size:
                 what = "exists, and is not the work of an earlier `stllm describe`"
@@ -189,6 +251,8 @@ class DescriptionFile:
         if not entries and size > len(self.format.head.encode()):
             what = "does not say what is in the output"
             raise DataError(what, where=str(self.ledger_path), fix=LEDGER_FIX)
+        if len(entries) == 1:
+            return []  # begun, and nothing described: there is nothing that other settings could spoil
         while entries and entries[-1]["bytes"] > size:
             # The disk kept the ledger's line and lost the output's: only after a power cut.
             entries.pop()
@@ -199,14 +263,19 @@ class DescriptionFile:
         return entries
 
 
-def remove_output(path: Path) -> None:
-    """Remove an output and its ledger, for a run that starts over."""
-    for file in (path, path.with_name(path.name + ".ledger")):
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as error:
-            what = f"cannot be removed: {error.strerror}"
-            raise UsageError(what, where=str(file), fix="choose another --output") from error
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keep other processes from writing the same output, until the file is closed.
+
+    Raises:
+        UsageError: If another process writes it.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        what = "another stllm is writing this"
+        raise UsageError(what, where=str(path), fix="wait for it, or choose another --output") from error
 
 
 def _whole_lines(ledger: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """A user's mistake is answered with one clear message: what, where, what to do. No traceback."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,92 @@ def test_unknown_option_is_wrong_usage(stllm: Stllm) -> None:
     assert ran.code == 2
     assert "--promt" in ran.err
     assert "--prompt" in ran.err, "names the option that comes near"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--repetition-penalty", "nan", "--repetition-penalty: is not a number above 0"),
+        ("--repetition-penalty", "inf", "--repetition-penalty: is not a number above 0"),
+        ("--repetition-penalty", "0", "--repetition-penalty: is not a number above 0"),
+        ("--temperature", "inf", "--temperature: inf is not a number"),
+        ("--seed", "99999999999999999999999", "--seed: 99999999999999999999999 is too large"),
+        ("--format", "", "--format: unknown format ''"),
+        ("--num-beams", "65", "--num-beams: 65 beams (give at most 64)"),
+        ("--every", "0.05", "--every: 0.05 s are too short a part (give at least 0.1 s)"),
+    ],
+)
+def test_value_out_of_range(stllm: Stllm, clips: Path, option: str, value: str, expected: str) -> None:
+    assert one_error(stllm, "describe", clips / REAL_CLIP, option, value, code=2).startswith(expected)
+
+
+def test_output_that_is_an_input(stllm: Stllm, clips: Path, tmp_path: Path) -> None:
+    video = tmp_path / "in.mp4"
+    video.write_bytes((clips / REAL_CLIP).read_bytes())
+    link = tmp_path / "link.mp4"
+    link.symlink_to(video)
+    for source, output in ((video, video), (video, link), (link, video), (tmp_path, video)):
+        said = one_error(stllm, "describe", source, "--output", output, "--overwrite", code=2)
+        assert said.startswith(f"--output {output}: is among the inputs: ")
+    assert video.read_bytes() == (clips / REAL_CLIP).read_bytes()
+
+
+def test_output_that_is_a_folder(stllm: Stllm, clips: Path, tmp_path: Path) -> None:
+    for output in (tmp_path, ""):
+        said = one_error(stllm, "describe", clips / REAL_CLIP, "--output", output, code=2)
+        assert "is a folder (name a file in it" in said
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_mistyped_model_costs_no_output(
+    stllm: Stllm, clips: Path, tmp_path: Path, micro: Path, overwrite: bool
+) -> None:
+    output = tmp_path / "out.txt"
+    if overwrite:
+        output.write_text("of an earlier run", encoding="utf-8")
+    flags = ["--overwrite"] if overwrite else []
+    one_error(stllm, "describe", clips / REAL_CLIP, "--model", "no/such/here", "--output", output, *flags)
+    assert output.exists() == overwrite
+    assert not overwrite or output.read_text(encoding="utf-8") == "of an earlier run"
+    again = stllm("describe", clips / REAL_CLIP, "--model", micro, "--output", output, *flags)
+    assert again.code == 0, again.err
+
+
+@pytest.fixture(scope="module")
+def short_sighted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that tells eight frames apart."""
+    from tests.micro import write_micro_checkpoint
+
+    text = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    folder = tmp_path_factory.mktemp("short_sighted")
+    write_micro_checkpoint(folder, num_queries=3)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["text_config"].update(text, max_position_embeddings=64)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("frames", ["22", "20"], ids=["alone", "with the question"])
+def test_more_frames_than_the_model_reads(
+    stllm: Stllm, clips: Path, short_sighted: Path, form: list[str], frames: str
+) -> None:
+    # 3 tokens a frame and 64 positions: 22 frames never fit, 20 do not with a question and an answer.
+    asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--frames", frames)
+    said = one_error(stllm, *asked, *form, code=2)
+    assert said.startswith("--frames: ")
+    assert ("reads 21 at most" in said) == (frames == "22")
+
+
+def test_rate_that_gives_more_frames_than_the_model_reads(
+    stllm: Stllm, clips: Path, short_sighted: Path
+) -> None:
+    asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--fps", "100000")
+    said = one_error(stllm, *asked, code=2)
+    assert said.startswith("--fps: ")
+    assert "gives more than the 21 frames that this model reads" in said
+
+
+def test_answer_longer_than_the_model_writes(stllm: Stllm, clips: Path, short_sighted: Path) -> None:
+    asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--max-new-tokens", "100000000")
+    assert one_error(stllm, *asked, code=2).startswith("--max-new-tokens: 100000000 new tokens, and ")

@@ -1,5 +1,8 @@
 import csv
+import errno
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,6 @@ from st_llm_cli.stages.describe import Description, Part
 from st_llm_cli.stages.description_file import (
     FORMATS,
     DescriptionFile,
-    remove_output,
     seconds_as_clock,
     short_clock,
 )
@@ -153,8 +155,59 @@ def test_damaged_ledger_does_not_cost_the_output(tmp_path: Path, damage: bytes) 
 
 def test_overwriting_begins_anew(tmp_path: Path) -> None:
     write(tmp_path / "o", "jsonl", said("a"))
-    remove_output(tmp_path / "o")
-    assert len(write(tmp_path / "o", "jsonl", said("b")).splitlines()) == 1
+    with DescriptionFile(tmp_path / "o", FORMATS["jsonl"], {"model": "other"}, overwrite=True) as file:
+        file.add(said("b"))
+    assert len((tmp_path / "o").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_overwriting_leaves_the_old_output_until_the_new_one_begins(tmp_path: Path) -> None:
+    before = write(tmp_path / "o", "jsonl", said("a"))
+    DescriptionFile(tmp_path / "o", FORMATS["jsonl"], SETTINGS, overwrite=True).check()
+    assert (tmp_path / "o").read_text(encoding="utf-8") == before
+
+
+def test_run_that_described_nothing_binds_nobody_to_its_settings(tmp_path: Path) -> None:
+    write(tmp_path / "o", "csv")
+    with DescriptionFile(tmp_path / "o", FORMATS["jsonl"], {"model": "other"}) as file:
+        file.add(said("a"))
+    (line,) = (tmp_path / "o").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["video"] == "a"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_second_run_at_one_output_is_refused(tmp_path: Path, overwrite: bool) -> None:
+    with DescriptionFile(tmp_path / "o", FORMATS["jsonl"], SETTINGS) as first:
+        first.add(said("a"))
+        second = DescriptionFile(tmp_path / "o", FORMATS["jsonl"], SETTINGS, overwrite=overwrite)
+        with pytest.raises(UsageError, match="another stllm is writing this"), second:
+            pass
+        first.add(said("b"))
+    assert len((tmp_path / "o").read_text(encoding="utf-8").splitlines()) == 2
+    with second:
+        assert second.count == (0 if overwrite else 2)
+
+
+def test_full_disk_is_said_and_the_work_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = DescriptionFile(tmp_path / "o", FORMATS["jsonl"], SETTINGS)
+    with file, monkeypatch.context() as patch:
+        file.add(said("a"))
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DataError, match="cannot be written: No space left on device"):
+            file.add(said("b"))
+    with DescriptionFile(tmp_path / "o", FORMATS["jsonl"], SETTINGS) as later:
+        assert later.count == 1
+        later.add(said("b"))
+    assert len((tmp_path / "o").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_folder_is_no_output(tmp_path: Path) -> None:
+    assert "is a folder (name a file in it" in refusal(UsageError, tmp_path)
 
 
 def test_missing_folder_of_the_output_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""What a model can take in, known from its configuration alone: checked before anything long begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from st_llm_cli.errors import UsageError
+from st_llm_cli.model.checkpoint import read_config
+from st_llm_cli.model.locate import locate
+from st_llm_cli.stages.describe import Wish
+
+if TYPE_CHECKING:
+    from st_llm_cli.model.config import StllmConfig
+
+MOST_FRAMES = 4096
+"""Most frames of a clip where the model itself sets no limit: 0.6 GB of pictures at 224 x 224."""
+
+
+def check_model(name: str, wish: Wish) -> int:
+    """Find a model, and refuse what it could not take in.
+
+    Args:
+        name: As for `load_model`.
+        wish: What is asked of it.
+
+    Returns:
+        The most frames of a clip that it can read.
+
+    Raises:
+        CheckpointError: If there is no such model.
+        UsageError: If more frames or words are asked for than it can read or write.
+    """
+    config = read_config(locate(name))
+    most = most_frames(config)
+    if wish.num_frames is not None and wish.num_frames > most:
+        what = f"{wish.num_frames} frames, and this model reads {most} at most"
+        raise UsageError(what, where="--frames", fix=f"give at most {most}")
+    length = text_length(config)
+    new = wish.generation.get("max_new_tokens")
+    if new is not None and length is not None and new >= length:
+        what = f"{new} new tokens, and the language model reads and writes {length} at most"
+        raise UsageError(what, where="--max-new-tokens", fix="give fewer; 128 is a long description")
+    return most
+
+
+def most_frames(config: StllmConfig) -> int:
+    """Most frames of a clip that leave room for at least one word."""
+    most = MOST_FRAMES
+    if config.mixes_frames:
+        most = min(most, config.bt_adapter_positions)
+    length = text_length(config)
+    if length is not None and config.video_input == "all":
+        most = min(most, (length - 1) // config.num_queries)
+    return most
+
+
+def text_length(config: StllmConfig) -> int | None:
+    """Tokens the language model can read and write together; None if it names no limit."""
+    if config.compat == "released":
+        return None  # the released code drops what is too long, so nothing is
+    length = getattr(config.text_config, "max_position_embeddings", None)
+    return None if length is None else int(length)
