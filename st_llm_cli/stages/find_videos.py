@@ -61,6 +61,9 @@ def find_videos(sources: Sequence[str | Path]) -> list[Path]:
 
 
 def _resolve(source: str) -> list[Path]:
+    if not source.strip():
+        what = "an empty name"
+        raise VideoNotFoundError(what, fix="give a video; '.' is the folder you are in")
     path = Path(source)
     if path.is_dir():
         return _in_folder(path)
@@ -79,6 +82,11 @@ def _resolve(source: str) -> list[Path]:
                 what, where=source, fix="quote it as 'clips/**/*.mp4' to search below clips"
             )
         return videos
+    if path.is_symlink():
+        raise VideoNotFoundError("a link that leads nowhere", where=source, fix="mend or remove the link")
+    if "://" in source:
+        what = "an address, and addresses are not read"
+        raise VideoNotFoundError(what, where=source, fix="download the video, and give the file")
     raise VideoNotFoundError("no such file or folder", where=source, fix=_near(path))
 
 

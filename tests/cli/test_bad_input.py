@@ -299,3 +299,19 @@ def test_rate_that_gives_more_frames_than_the_model_reads(
 def test_answer_longer_than_the_model_writes(stllm: Stllm, clips: Path, short_sighted: Path) -> None:
     asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--max-new-tokens", "100000000")
     assert one_error(stllm, *asked, code=2).startswith("--max-new-tokens: 100000000 new tokens, and ")
+
+
+def test_empty_name_is_not_the_folder_one_stands_in(stllm: Stllm) -> None:
+    assert one_error(stllm, "describe", "").startswith("an empty name (")
+
+
+def test_link_that_leads_nowhere(stllm: Stllm, tmp_path: Path) -> None:
+    loop = tmp_path / "selfloop.mp4"
+    loop.symlink_to(loop)
+    said = one_error(stllm, "describe", loop)
+    assert said == f"{loop}: a link that leads nowhere (mend or remove the link)"
+
+
+def test_address(stllm: Stllm) -> None:
+    said = one_error(stllm, "describe", "https://example.org/dog.mp4")
+    assert said.startswith("https://example.org/dog.mp4: an address, and addresses are not read (")
