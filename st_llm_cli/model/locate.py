@@ -17,6 +17,8 @@ HOW_TO_NAME = "give a bundled model (`stllm models list`), a folder, or a Hub id
 CONFIG = "config.json"
 OUR_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched of a Hub repository; released ones also hold `.bin` files, which only an import reads."""
+RESULTS = ("checkpoint", "checkpoints/*", "checkpoint-*", "work/*/checkpoint-*")
+"""Where a run keeps checkpoints, finished ones before those on the way."""
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
 
 
@@ -53,15 +55,13 @@ def newest_checkpoint(folder: Path) -> Path:
     """
     if (folder / CONFIG).exists():
         return folder
-    found = [
-        path.parent
-        for pattern in ("checkpoint", "checkpoint-*", "checkpoints/*")
-        for path in sorted(folder.glob(f"{pattern}/{CONFIG}"))
-    ]
-    if not found:
-        what = f"no checkpoint: neither {CONFIG} nor a run's checkpoints"
-        raise CheckpointError(what, where=str(folder), fix="name a checkpoint folder or a run folder")
-    return max(found, key=_age)
+    for pattern in RESULTS:
+        found = [path.parent for path in folder.glob(f"{pattern}/{CONFIG}")]
+        found = [path for path in found if not path.name.startswith(".")]  # still being written
+        if found:
+            return max(found, key=_age)
+    what = f"no checkpoint: neither {CONFIG} nor a run's checkpoints"
+    raise CheckpointError(what, where=str(folder), fix="name a checkpoint folder or a run folder")
 
 
 def fetch(hub_id: str, patterns: Sequence[str]) -> Path:
@@ -124,10 +124,10 @@ def _did_you_mean(path: Path) -> str:
     return f"; did you mean {str(path.parent / near[0])!r}?" if near else ""
 
 
-def _age(checkpoint: Path) -> tuple[bool, int, str]:
-    """Sort key: a final `checkpoint` after all others, else by the number in the name."""
+def _age(checkpoint: Path) -> tuple[int, str]:
+    """Sort key: the number in the name of a checkpoint."""
     numbers = re.findall(r"\d+", checkpoint.name)
-    return checkpoint.name == "checkpoint", int(numbers[-1]) if numbers else -1, checkpoint.name
+    return int(numbers[-1]) if numbers else -1, checkpoint.name
 
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")

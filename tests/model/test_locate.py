@@ -36,7 +36,8 @@ def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_run_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
     for name in ("images-2", "video-10", "video-9"):
         make_checkpoint(tmp_path / "run" / "checkpoints" / name)
-    (tmp_path / "run" / "checkpoints" / "video-11").mkdir()  # not written yet
+    make_checkpoint(tmp_path / "run" / "checkpoints" / ".video-11.unfinished")
+    (tmp_path / "run" / "checkpoints" / "video-12").mkdir()
     assert locate(str(tmp_path / "run")).name == "video-10"
 
 
@@ -50,6 +51,13 @@ def test_a_finished_checkpoint_comes_before_those_on_the_way(tmp_path: Path) -> 
     make_checkpoint(tmp_path / "checkpoint-500")
     make_checkpoint(tmp_path / "checkpoint")
     assert locate(str(tmp_path)).name == "checkpoint"
+
+
+def test_results_of_stages_come_before_those_on_the_way(tmp_path: Path) -> None:
+    on_the_way = make_checkpoint(tmp_path / "work" / "images" / "checkpoint-500")
+    assert locate(str(tmp_path)) == on_the_way
+    finished = make_checkpoint(tmp_path / "checkpoints" / "images-1")
+    assert locate(str(tmp_path)) == finished
 
 
 def test_bundled_model_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
