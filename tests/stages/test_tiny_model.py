@@ -1,0 +1,82 @@
+"""The bundled model on held-out clips, real files; in full: tests/performance/tiny_accuracy.py."""
+
+import pytest
+
+from st_llm_cli.model.locate import BUNDLED
+from st_llm_cli.recipe import load_recipe
+from st_llm_cli.shapes.folder import read_clips, write_folder
+from st_llm_cli.shapes.questions import QUESTION_KINDS
+from st_llm_cli.shapes.words import vocabulary
+from st_llm_cli.stages.video_model import VideoModel, load_model
+from tests.performance.tiny_accuracy import Answer, ask_all, share, table, wilson
+
+
+@pytest.fixture(scope="module")
+def model() -> VideoModel:
+    return load_model("tiny")
+
+
+@pytest.fixture(scope="module")
+def answers(model: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
+    folder = tmp_path_factory.mktemp("clips")
+    write_folder(folder, 24, first=40_000)
+    return [answer for clip in read_clips(folder) for answer in ask_all(model, folder, clip)]
+
+
+def rate(answers: list[Answer], *kinds: str) -> float:
+    asked = [answer for answer in answers if answer.kind in kinds]
+    assert len(asked) >= 20
+    return sum(answer.right for answer in asked) / len(asked)
+
+
+def test_it_is_small_enough_to_come_with_the_package() -> None:
+    files = {path.name: path.stat().st_size for path in BUNDLED["tiny"].iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(files)
+    assert sum(files.values()) < 25_000_000
+
+
+def test_it_is_what_its_recipe_makes(model: VideoModel) -> None:
+    recipe = load_recipe("tiny/shapes")
+    config = model.model.config
+    assert recipe.model.new is not None
+    assert config.num_queries == recipe.model.new.qformer.num_queries
+    assert config.image_size == recipe.model.new.vision.image_size
+    assert config.text_config.hidden_size == recipe.model.new.language.hidden_dim
+    assert (config.num_frames, config.positions) == (recipe.video.num_frames, recipe.model.positions)
+    assert config.trained_on == "shapes"
+
+
+def test_it_knows_every_word_of_its_world(model: VideoModel) -> None:
+    tokenizer = model.tokenizers.language
+    assert tokenizer.unk_token_id not in tokenizer(" ".join(vocabulary()))["input_ids"]
+
+
+def test_it_tells_colours_numbers_and_presence(answers: list[Answer]) -> None:
+    assert rate(answers, "color", "exist", "count") >= 0.8
+
+
+def test_it_tells_first_from_last(answers: list[Answer]) -> None:
+    # Five movements to choose from: by chance 0.2.
+    assert rate(answers, "first_movement", "last_movement") >= 0.5
+
+
+def test_its_answers_are_sentences_of_its_world(answers: list[Answer]) -> None:
+    assert {answer.kind for answer in answers} >= set(QUESTION_KINDS)
+    assert all(answer.reply and "[UNK]" not in answer.reply and "#" not in answer.reply for answer in answers)
+
+
+def test_table_of_answers_counts_rights_and_sentences() -> None:
+    said = "A red star moves up. A blue star moves left."
+    truth = "A red star moves up. A blue star moves down."
+    caption = Answer("a.mp4", "caption", 2, "h264", "Describe the video.", truth, said, False)
+    color = Answer("a.mp4", "color", 1, "h264", "What color is the star?", "red", "red", True)
+    lines = table([caption, color]).splitlines()
+    assert any(line.startswith("| caption: sentences | 0.500") for line in lines)
+    assert any(line.startswith("| color | 1.000") and line.endswith("| 1 |") for line in lines)
+    assert any(line.startswith("| all free-form | 0.500") for line in lines)
+
+
+def test_interval_is_wilsons() -> None:
+    assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
+    assert share([]) == "-"
+    assert share([True] * 8 + [False] * 2) == "0.800 [0.49, 0.94]"
