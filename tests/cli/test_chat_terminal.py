@@ -191,7 +191,7 @@ def test_a_conversation_in_a_terminal(terminal: Tmux, folder: Path, tmp_path: Pa
     terminal.type("What moves?", "Enter")
     terminal.wait_for("cut at its longest", count=2)
     terminal.type("/show", "Enter")
-    assert "▀▀▀" in terminal.wait_for("4 frames as the model sees them")
+    assert "4 frames as the model sees them" in terminal.wait_for("▀▀▀")
     terminal.type("/save talk.json", "Enter")
     terminal.wait_for("saved as talk.json")
     terminal.type("C-d")
