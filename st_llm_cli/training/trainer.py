@@ -53,7 +53,7 @@ class StllmTrainer(Trainer):
         masking = {} if self.method is None else step_masking(self.method, self.stage, step)
         output = model(**inputs, **masking)
         if not torch.isfinite(output.loss):
-            what = f"the loss is {float(output.loss)} at step {step}"
+            what = f"the loss is {output.loss.item()} at step {step}"
             fix = "lower lr, or use precision: float32"
             raise TrainingError(what, where=f"stage '{self.stage.name}'", fix=fix)
         single = inputs["frames"].shape[1] == 1
