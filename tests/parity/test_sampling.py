@@ -1,7 +1,6 @@
 """Frame numbers recorded from the released code, row by row."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,10 @@ from st_llm_cli.video.sampling import (
     released_random,
     released_rate,
 )
+from tests.bench.golden import golden_file
 from tests.parity.golden import golden_folder
 
-_HERE = Path(__file__).resolve()
 Row = dict[str, Any]
-
-
-def bench_folder() -> Path:
-    """STLLM_BENCH, else the benchmark recordings beside the repository, else the copy in it."""
-    named = os.environ.get("STLLM_BENCH")
-    if named:
-        return Path(named) / "goldens"
-    beside = _HERE.parents[3] / "shared" / "bench" / "goldens"
-    return beside if beside.is_dir() else _HERE.parents[1] / "data" / "bench"
 
 
 def rows(path: Path) -> list[Any]:
@@ -89,7 +79,7 @@ def test_chat_frames(row: Row) -> None:
     assert released_chat(row["args"]["total_frames"], row["args"]["num_frm"]) == row["result"]
 
 
-@pytest.mark.parametrize("row", rows(bench_folder() / "vcg_qa_frame_index.jsonl"))
+@pytest.mark.parametrize("row", rows(golden_file("vcg_qa_frame_index.jsonl")))
 def test_question_answering_frames(row: Row) -> None:
     assert released_chat(row["total_frames"], row["num_frm"]) == row["expected"]
 
@@ -106,7 +96,7 @@ def test_mvbench_frames_of_the_script(row: Row) -> None:
     assert picks == row["result"]
 
 
-@pytest.mark.parametrize("row", rows(bench_folder() / "mvbench_frame_index.jsonl"))
+@pytest.mark.parametrize("row", rows(golden_file("mvbench_frame_index.jsonl")))
 def test_mvbench_frames(row: Row) -> None:
     wanted = row["num_segments"] or None
     arguments = (row["max_frame"], row["fps"], bound_of(row), wanted, row["first_idx"])
@@ -114,7 +104,7 @@ def test_mvbench_frames(row: Row) -> None:
     assert row.get("expected_ask_anything", row["expected_stllm"]) == row["expected_stllm"]
 
 
-@pytest.mark.parametrize("row", rows(bench_folder() / "mvbench_frame_index.jsonl"))
+@pytest.mark.parametrize("row", rows(golden_file("mvbench_frame_index.jsonl")))
 def test_sound_mvbench_frames_are_the_released_ones_inside_the_clip(row: Row) -> None:
     wanted = row["num_segments"] or None
     sound = mvbench(row["max_frame"], row["fps"], bound_of(row), wanted, row["first_idx"])

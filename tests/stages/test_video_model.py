@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from st_llm_cli.video.clip import Clip, Source
 from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.transform import ResizeCenterCrop
 from tests.micro import write_micro_checkpoint
+from tests.video.stripe import videos_folder
 
 QUESTION = "What does the red circle do first?"
 
@@ -131,9 +131,7 @@ def test_rendered_shapes_look_like_shapes(tmp_path: Path) -> None:
 
 
 def test_real_footage_does_not_look_like_shapes() -> None:
-    beside = Path(__file__).resolve().parents[3] / "shared" / "videos"
-    copy = Path(__file__).resolve().parents[1] / "data" / "videos"
-    folder = Path(os.environ.get("STLLM_VIDEOS", beside if beside.is_dir() else copy))
+    folder = videos_folder()
     videos = [
         *folder.glob("real/*.mp4"),
         folder / "bframes_neg.mp4",
