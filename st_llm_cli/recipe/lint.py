@@ -14,7 +14,31 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
     for index, stage in enumerate(recipe.stages):
         if stage.train is not None:
             problems += _train(recipe, stage.train, ("stages", index, "train"))
-    return problems + _names(recipe)
+    return problems + _tokens(recipe) + _names(recipe)
+
+
+def _tokens(recipe: Recipe) -> list[Problem]:
+    """What speaks against tokens from the cache, where the recipe insists on them."""
+    tokens, place = recipe.tokens, ("tokens", "cache")
+    if tokens.level != "auto" and tokens.cache == "off":
+        return [Problem(("tokens", "level"), "has no effect with cache 'off'; drop it")]
+    if tokens.cache != "required":
+        return []
+    problems = []
+    for key, value in (("crop", recipe.video.crop), ("sampler", recipe.video.sampler)):
+        if "random" in value:
+            what = f"video.{key} '{value}' shows each clip differently every time; its tokens cannot be kept"
+            problems.append(Problem(place, what))
+    for stage in recipe.training:
+        for part in ("vision", "qformer") if tokens.level == "queries" else ("vision",):
+            if stage.objective == "answers" and part not in stage.freeze:
+                what = f"stage '{stage.name}' trains the {part}: its tokens change with every step; freeze it"
+                problems.append(Problem(place, what))
+    new = recipe.model.new
+    if tokens.level == "queries" and new is not None and new.qformer.reads_question:
+        what = "'queries' of a Q-Former that reads the question differ with each question; use 'frames'"
+        problems.append(Problem(("tokens", "level"), what))
+    return problems
 
 
 def _video_input(recipe: Recipe) -> list[Problem]:

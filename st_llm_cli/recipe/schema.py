@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+from st_llm_cli.recipe.block import Block, NotNegative, Positive, Share
+from st_llm_cli.recipe.sources import Data, Tokens, Video
+
 Part = Literal["vision", "qformer", "projection", "language"]
-NotNegative = Annotated[int, Field(ge=0)]
-
-
-class Block(BaseModel):
-    """A part of a recipe: frozen, unknown keys refused, nothing converted silently."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 def _preset(table: str) -> BeforeValidator:
@@ -30,13 +24,6 @@ def _preset(table: str) -> BeforeValidator:
         return presets[value]
 
     return BeforeValidator(look_up)
-
-
-class Video(Block):
-    """How a clip becomes frames."""
-
-    num_frames: Positive = 16
-    """Frames taken from each clip."""
 
 
 class NewVision(Block):
@@ -144,37 +131,6 @@ class Model(Block):
         return self
 
 
-class Shapes(Block):
-    """Moving shapes, rendered in memory while training."""
-
-    kind: Literal["images", "videos"] = "videos"
-    """`images`: single frames; `videos`: clips of `video.num_frames` frames."""
-    num_objects: Literal[1, 2] | None = None
-    """Objects in each scene; drawn evenly if absent."""
-    kinds: Annotated[tuple[str, ...] | None, Field(min_length=1, strict=False)] = None
-    """Kinds of questions, drawn evenly from those a scene gives; a kind named twice comes twice as often. All
-    kinds but descriptions if absent."""
-    questions_per_clip: Positive = 4
-    """Questions about each clip, caption included: each a sequence of its own, sharing the clip's tokens."""
-    captions: Share = 0.5
-    """Share of clips of which one question asks for a description."""
-    exact_places: Share = 0.0
-    """Share of images of which one question asks for the place on a fine grid."""
-    choices: Share = 0.0
-    """Share of questions asked by the released multiple-choice prompt."""
-    talks: Share = 0.0
-    """Share of questions that follow an earlier question and its answer."""
-
-
-class Data(Block):
-    """One source of training data."""
-
-    shapes: Shapes
-    """The world of moving shapes."""
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    """How often a batch is drawn from this source, relative to the others; a batch has one source."""
-
-
 class Train(Block):
     """One training stage."""
 
@@ -185,6 +141,8 @@ class Train(Block):
     model says what is in its cell of a picture of moving shapes, by heads that are thrown away; no data."""
     data: Annotated[tuple[Data, ...], Field(strict=False)] = ()
     """Where samples come from."""
+    max_failures: Share = 0.01
+    """Share of the clips and pictures that may prove unreadable; above it the stage stops with the list."""
     steps: Positive
     """Optimiser steps."""
     batch_size: Positive = 32
@@ -243,6 +201,8 @@ class Recipe(Block):
     """One sentence for `stllm recipes list`."""
     video: Video = Video()
     """How a clip becomes frames."""
+    tokens: Tokens = Tokens()
+    """Whether training takes the clips' tokens from the cache."""
     model: Model
     """The model to start from and how it reads a clip."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, strict=False)]

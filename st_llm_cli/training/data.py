@@ -21,7 +21,8 @@ from st_llm_cli.errors import RecipeError
 from st_llm_cli.model import prompt
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.sequence import IGNORED_LABEL
-from st_llm_cli.recipe.schema import Data, Shapes, Train
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.recipe.sources import Data, Shapes
 from st_llm_cli.shapes import questions
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.shapes.render import sample_frames
@@ -67,7 +68,7 @@ class ExampleStream(Dataset[Example]):
 
     def __init__(self, train: Train, num_frames: int, resolution: int) -> None:
         for source in train.data:
-            _check_kinds(source.shapes)
+            _check_kinds(_shapes(source))
         self.train = train
         self.num_frames = num_frames
         self.resolution = resolution
@@ -83,12 +84,18 @@ class ExampleStream(Dataset[Example]):
         return self._draw(source, sample_rng(self.train.seed, "sample", index))
 
     def _draw(self, source: Data, rng: Random) -> Example:
-        return draw_shapes(source.shapes, rng, self.num_frames, self.resolution)
+        return draw_shapes(_shapes(source), rng, self.num_frames, self.resolution)
 
 
 def sample_rng(seed: int, *place: int | str) -> Random:
     """Source of randomness of one place in a run: always the same, and unlike every other place's."""
     return Random("/".join(map(str, (seed, *place))))
+
+
+def _shapes(source: Data) -> Shapes:
+    if source.shapes is None:
+        raise RecipeError("only moving shapes can be trained on yet", where="data", fix="use shapes")
+    return source.shapes
 
 
 def _check_kinds(source: Shapes) -> None:

@@ -94,7 +94,7 @@ def test_every_field_says_what_it_means() -> None:
 
 
 def all_blocks(root: type) -> list[type[Recipe]]:
-    from st_llm_cli.recipe.schema import Block
+    from st_llm_cli.recipe.block import Block
 
     blocks, todo = [], list(Block.__subclasses__())
     while todo:
@@ -166,6 +166,37 @@ WRONG = {
         "new: {}",
         "new: {vision: {patch_size: 7}}",
         "patches of 7 px do not tile an image of 48 px",
+    ),
+    "two sources in one entry": (
+        "shapes: {}",
+        "shapes: {}, jsonl: {annotations: a, media: b}",
+        "names shapes and jsonl; write each as an entry of its own",
+    ),
+    "no source": ("shapes: {}", "weight: 2", "names no source; write one of: shapes, videochat2, conver"),
+    "source without its folder": (
+        "shapes: {}",
+        "videochat2: {annotations: a.json}",
+        "stages.0.train.data.0.videochat2.media: is missing",
+    ),
+    "cache of random crops": (
+        "{num_frames: 8}",
+        "{num_frames: 8, crop: random}\ntokens: {cache: required}",
+        "tokens.cache: video.crop 'random' shows each clip differently every time",
+    ),
+    "cache of random frames": (
+        "{num_frames: 8}",
+        "{num_frames: 8, sampler: released_random}\ntokens: {cache: required}",
+        "tokens.cache: video.sampler 'released_random' shows each clip differently every time",
+    ),
+    "cache of an encoder that learns": (
+        "{num_frames: 8}",
+        "{num_frames: 8}\ntokens: {cache: required}",
+        "tokens.cache: stage 'first' trains the vision: its tokens change with every step; freeze it",
+    ),
+    "level without a cache": (
+        "{num_frames: 8}",
+        "{num_frames: 8}\ntokens: {cache: off, level: frames}",
+        "tokens.level: has no effect with cache 'off'",
     ),
     "same key twice": (
         "steps: 10",

@@ -6,7 +6,8 @@ import torch
 
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
-from st_llm_cli.recipe.schema import Shapes, Train
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.recipe.sources import Shapes
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.training.build import new_config
 from st_llm_cli.training.data import (
