@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from st_llm_cli.bench.judge_reply import (
     BEST,
@@ -41,6 +42,26 @@ class CriterionScore:
     highest_accuracy: float | None = None
     released: Mapping[str, float] | None = None
     """The released scripts' totals of the same replies; None where they would break or go on for ever."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge made of a run."""
+
+    judge: str
+    prompt_version: str
+    scorer: str
+    criteria: dict[str, CriterionScore]
+    mean: float | None
+    """Mean of the five dimensions of VideoChatGPT-Bench; None where not all of them were judged."""
+    failed: dict[str, str]
+    """Cases without a usable reply, and why."""
+    calibration: str
+    """On how many cases of known verdict the judge agrees, such as `9 of 10`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON can hold it."""
+        return asdict(self)
 
 
 def cases_of(predictions: Sequence[Prediction]) -> list[Case]:

@@ -42,7 +42,7 @@ from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.benchmark import Benchmark
-    from st_llm_cli.stages.controls import Gain
+    from st_llm_cli.bench.gain import Gain
     from st_llm_cli.stages.eval import Result
     from st_llm_cli.stages.eval_plan import Plan
 
@@ -270,7 +270,7 @@ def _run(
 
 def _gain(result: Result, controlled: dict[str, Result], scorer: str) -> Gain | None:
     """Compare a run with its controls, and keep the numbers; None where no control or no score is there."""
-    from st_llm_cli.stages.controls import gain_of
+    from st_llm_cli.bench.gain import gain_of
 
     if not controlled or scorer not in result.report.scorers:
         return None

@@ -16,8 +16,8 @@ from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.judge import HttpJudge
+    from st_llm_cli.bench.judged import Judged
     from st_llm_cli.bench.sample import Prediction
-    from st_llm_cli.stages.judge import Judged
 
 JUDGE = "Judge of written answers; none: only what needs no judge"
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"

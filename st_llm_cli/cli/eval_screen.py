@@ -11,10 +11,10 @@ from st_llm_cli.cli.screen import note
 from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from st_llm_cli.bench.gain import Gain
+    from st_llm_cli.bench.judged import Judged
     from st_llm_cli.bench.report import Rate, Report
     from st_llm_cli.bench.sample import Media, Prediction, Sample
-    from st_llm_cli.stages.controls import Gain
-    from st_llm_cli.stages.judge import Judged
 
 SHOWN_MISSING = 20
 SHOWN_REPLIES = 5

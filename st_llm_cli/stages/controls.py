@@ -6,15 +6,13 @@ The frames are changed before the encoder sees them, so that it holds too for en
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from st_llm_cli.bench.compare import RunComparison, compare_runs
-from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.stages.eval import Answerer, Result, run
 from st_llm_cli.stages.eval_plan import Plan
 from st_llm_cli.video.clip import Clip
@@ -51,18 +49,6 @@ def shuffle(clip: Clip, seed: int) -> Clip:
     while len(order) > 1 and order == sorted(order):
         generator.shuffle(order)
     return _chosen(clip, order)
-
-
-@dataclass(frozen=True)
-class Gain:
-    """What a score owes to time."""
-
-    scores: Mapping[str, float]
-    """Share of right answers under each control."""
-    best: str
-    """The control under which most is left."""
-    against_best: RunComparison
-    """The run against that control: its difference is the temporal gain."""
 
 
 class Controlled:
@@ -119,24 +105,6 @@ def run_control(
     controlled = Controlled(model, control, plan.seed)
     own = {**(settings or {}), "control": control}
     return run(controlled, plan, folder / f"control-{control}", settings=own, step=step)
-
-
-def gain_of(
-    full: Sequence[Prediction], controls: Mapping[str, Sequence[Prediction]], scorer: str = "strict"
-) -> Gain:
-    """Compare a run with the best of its controls.
-
-    Args:
-        full: Predictions of the run.
-        controls: Predictions of each control, at least one.
-        scorer: Key of `SCORERS`.
-
-    Raises:
-        DataError: If there is nothing the scorer can score.
-    """
-    compared = {name: compare_runs(own, full, scorer) for name, own in controls.items()}
-    best = max(compared, key=lambda name: compared[name].first)
-    return Gain({name: each.first for name, each in compared.items()}, best, compared[best])
 
 
 def _chosen(clip: Clip, order: Sequence[int]) -> Clip:

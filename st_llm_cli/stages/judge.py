@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from st_llm_cli.bench.judge import ATTEMPTS, Judge, NoReplyError, ask_until
 from st_llm_cli.bench.judge_reply import read_judgement
 from st_llm_cli.bench.judge_text import CALIBRATION, CRITERIA, VERSION, Case, messages_of
 from st_llm_cli.bench.judged import (
-    CriterionScore,
+    Judged,
     cases_of,
     is_usable,
     not_asked_of,
@@ -28,26 +28,6 @@ NAME = "judgements.jsonl"
 VCG_CRITERIA = ("correctness", "detail", "context", "temporal", "consistency")
 CHARACTERS_PER_TOKEN = 4
 """About; only for the estimate."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a judge made of a run."""
-
-    judge: str
-    prompt_version: str
-    scorer: str
-    criteria: dict[str, CriterionScore]
-    mean: float | None
-    """Mean of the five dimensions of VideoChatGPT-Bench; None where not all of them were judged."""
-    failed: dict[str, str]
-    """Cases without a usable reply, and why."""
-    calibration: str
-    """On how many cases of known verdict the judge agrees, such as `9 of 10`."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Give it as JSON can hold it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

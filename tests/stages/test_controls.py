@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from st_llm_cli.stages.controls import CONTROLS, Controlled, gain_of, run_control
+from st_llm_cli.bench.gain import gain_of
+from st_llm_cli.stages.controls import CONTROLS, Controlled, run_control
 from st_llm_cli.stages.eval import run
 from st_llm_cli.stages.eval_plan import Plan
 from st_llm_cli.video.clip import Clip, Source

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 import st_llm_cli
+from st_llm_cli.bench.gain import gain_of
 from st_llm_cli.shapes.folder import write_folder
-from st_llm_cli.stages.controls import gain_of, run_control
+from st_llm_cli.stages.controls import run_control
 from st_llm_cli.stages.eval import Result, run
 from st_llm_cli.stages.eval_plan import Plan
 from st_llm_cli.stages.video_model import VideoModel, load_model

@@ -8,9 +8,10 @@ import pytest
 
 from st_llm_cli.bench.judge import ATTEMPTS, HttpJudge, NoReplyError, ask_until
 from st_llm_cli.bench.judge_text import CALIBRATION, CRITERIA, LONGEST, Case, messages_of
+from st_llm_cli.bench.judged import Judged
 from st_llm_cli.bench.sample import Prediction, Sample
 from st_llm_cli.errors import DataError, UsageError
-from st_llm_cli.stages.judge import NAME, Judged, estimate, judge_run
+from st_llm_cli.stages.judge import NAME, estimate, judge_run
 from tests.bench.golden import golden_params
 from tests.stages.judge_server import Reply, Script, cut_short, dawdle, hang_up, judge_server, raw, status
 
