@@ -1,4 +1,4 @@
-"""`stllm models`: import released weights, look at a checkpoint, list what there is."""
+"""`stllm models`: import released weights, make new ones, look at a checkpoint, list what there is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from st_llm_cli.cli.options import DebugOption, JsonOption
+from st_llm_cli.cli.recipes import RecipeArgument, SetOption
 
 if TYPE_CHECKING:
     from st_llm_cli.model.conversion import Conversion
     from st_llm_cli.model.facts import CheckpointFacts
 
-models = typer.Typer(name="models", no_args_is_help=True, help="Import, inspect and list models.")
+models = typer.Typer(name="models", no_args_is_help=True, help="Import, make, inspect and list models.")
 
 
 @models.command("import")
@@ -77,6 +78,26 @@ def import_(
     with progress_of(len(conversion.files), "importing weight files") as progress:
         run_import(conversion, destination, progress.step)
     typer.echo(_import_json(conversion, destination) if as_json else _import_text(conversion, destination))
+
+
+@models.command("new")
+def new(
+    recipe: RecipeArgument,
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="New folder.", show_default=False)],
+    settings: SetOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights.")] = 0,
+    debug: DebugOption = False,
+) -> None:
+    """Write a model with random weights, of the sizes a recipe's `model.new` names.
+
+    It knows nothing. It is there to measure speed and memory with, and to try things out before real weights
+    are at hand: `stllm models new wide DEST` has the proportions of the 7B model.
+    """
+    from st_llm_cli.recipe import load_recipe
+    from st_llm_cli.stages.models import make_new
+
+    make_new(load_recipe(recipe, settings or []), destination, seed)
+    typer.echo(str(destination))
 
 
 @models.command("show")

@@ -222,7 +222,7 @@ def write(conversion: Conversion, destination: Path, step: Callable[[str], None]
     assert not conversion.report.problems
     refuse_taken(destination)
     _check_space(conversion, destination)
-    with _appearing_whole(destination) as folder:
+    with appearing_whole(destination) as folder:
         stream = _stored(conversion, step)
         weight_map, total, stored = _write_shards(folder, stream)
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
@@ -404,8 +404,12 @@ def _write_shards(
 
 
 @contextmanager
-def _appearing_whole(destination: Path) -> Iterator[Path]:
-    """A folder to write to, which gets its name at the end; on failure it goes."""
+def appearing_whole(destination: Path) -> Iterator[Path]:
+    """Give a folder to write to, which gets its name at the end; on failure it goes.
+
+    Raises:
+        CheckpointError: If something in it cannot be written.
+    """
     partial = destination.with_name(f".{destination.name}.importing-{os.getpid()}")
     try:
         partial.mkdir(parents=True)

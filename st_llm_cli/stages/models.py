@@ -1,19 +1,21 @@
-"""Getting a checkpoint: import what others released, and look at what is there."""
+"""Getting a checkpoint: import what others released, make one from nothing, and look at what is there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from st_llm_cli.errors import UsageError
+from st_llm_cli.errors import RecipeError, UsageError
 from st_llm_cli.model import weight_files
 from st_llm_cli.model.checkpoint import named_dtype
-from st_llm_cli.model.conversion import Conversion, refuse_taken, write
+from st_llm_cli.model.conversion import Conversion, appearing_whole, refuse_taken, write
 from st_llm_cli.model.facts import CheckpointFacts, checkpoint_facts
 from st_llm_cli.model.layouts import is_released
 from st_llm_cli.model.locate import HUB_ID, fetch, locate
 from st_llm_cli.model.official import plan_released
 from st_llm_cli.model.starting_points import plan_start
+from st_llm_cli.model.tokenizers import save_tokenizers
+from st_llm_cli.recipe import Recipe
 
 ALL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
 """What is fetched of a Hub repository that is to be imported."""
@@ -76,6 +78,30 @@ def run_import(conversion: Conversion, destination: Path, step: Callable[[str], 
         CheckpointError: If a file cannot be read or written, or the disk is too small.
     """
     write(conversion, destination, step)
+
+
+def make_new(recipe: Recipe, destination: Path, seed: int = 0) -> None:
+    """Write the model that a recipe starts from, before any training: random weights of the sizes it names.
+
+    Args:
+        recipe: A recipe with a `model.new`.
+        destination: Folder that does not exist, or is empty.
+        seed: Of the weights.
+
+    Raises:
+        RecipeError: If the recipe starts from a checkpoint.
+        CheckpointError: If the destination is taken, or cannot be written.
+    """
+    from st_llm_cli.training.start import start_new
+
+    if recipe.model.new is None:
+        what = f"starts from {recipe.model.checkpoint!r}: there is nothing to make"
+        raise RecipeError(what, where="model", fix="name a recipe with a 'model.new' block, such as 'wide'")
+    refuse_taken(destination)
+    model, tokenizers = start_new(recipe, seed)
+    with appearing_whole(destination) as folder:
+        model.save_pretrained(folder)
+        save_tokenizers(tokenizers, folder)
 
 
 def show(name: str) -> CheckpointFacts:

@@ -120,15 +120,11 @@ def _starting_point(
 ) -> tuple[StllmForConditionalGeneration, Any]:
     """What a stage begins with: the result of the one before, the recipe's checkpoint, or a new model."""
     from st_llm_cli.model.checkpoint import load_checkpoint
-    from st_llm_cli.training.build import new_config, new_model
-    from st_llm_cli.training.data import shapes_vocabulary
-    from st_llm_cli.training.tokenizer import word_tokenizer
+    from st_llm_cli.training.start import start_new
 
-    new = recipe.model.new
-    if start is None and new is not None:
-        tokenizer = word_tokenizer(shapes_vocabulary())
-        config = new_config(recipe.model, new, tokenizer, recipe.video.num_frames)
-        return new_model(config, stage.seed), tokenizer
+    if start is None and recipe.model.new is not None:
+        model, tokenizers = start_new(recipe, stage.seed)
+        return model, tokenizers.language
     source = recipe.model.checkpoint if start is None else str(start)
     assert source is not None, "the schema asks for one of `new` and `checkpoint`"
     checkpoint = load_checkpoint(source, device="cpu", dtype="float32")

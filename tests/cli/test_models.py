@@ -285,6 +285,21 @@ def test_import_of_a_hub_id(tmp_path: Path) -> None:
     assert (tmp_path / "ours" / "config.json").exists()
 
 
+def test_new_writes_a_checkpoint_of_the_sizes_asked_for(stllm: Stllm, tmp_path: Path) -> None:
+    small = [f"model.new.{part}.hidden_dim=32" for part in ("vision", "qformer", "language")]
+    options = [argument for setting in small for argument in ("--set", setting)]
+    ran = stllm("models", "new", "wide", tmp_path / "new", *options)
+    assert (ran.code, ran.out) == (0, f"{tmp_path / 'new'}\n"), ran
+    said = json.loads(stllm("models", "show", tmp_path / "new", "--json").out)
+    assert (said["num_frames"], said["tokens_per_frame"], said["image_size"]) == (16, 32, 224)
+
+
+def test_new_needs_a_recipe_that_makes_a_model(stllm: Stllm, tmp_path: Path) -> None:
+    settings = ("--set", "model.new=null", "--set", "model.checkpoint=tiny")
+    said = error_of(stllm, "new", "wide", tmp_path / "new", *settings)
+    assert said.startswith("model: starts from 'tiny': there is nothing to make (name a recipe with")
+
+
 def test_list(stllm: Stllm) -> None:
     ran = stllm("models", "list")
     assert ran.code == 0
