@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -c constraints.txt -e '.[dev]'
+	DS_BUILD_OPS=0 $(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 $(BIN)/python:

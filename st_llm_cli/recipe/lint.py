@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from st_llm_cli.recipe.problems import Problem
+from st_llm_cli.recipe.reading import Place
 from st_llm_cli.recipe.schema import Model, NewModel, Recipe, Train
 
 
@@ -13,8 +14,9 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         problems += _new_model(recipe.model.new)
     for index, stage in enumerate(recipe.stages):
         if stage.train is not None:
-            problems += _train(recipe, stage.train, ("stages", index, "train"))
-    return problems + _tokens(recipe) + _names(recipe)
+            place: Place = ("stages", index, "train")
+            problems += _train(recipe, stage.train, place) + _scale(stage.train, place)
+    return problems + _tokens(recipe) + _names(recipe) + _order(recipe)
 
 
 def _tokens(recipe: Recipe) -> list[Problem]:
@@ -87,7 +89,7 @@ def _new_model(new: NewModel) -> list[Problem]:
     return problems
 
 
-def _train(recipe: Recipe, train: Train, place: tuple[str | int, ...]) -> list[Problem]:
+def _train(recipe: Recipe, train: Train, place: Place) -> list[Problem]:
     problems = []
     if train.warmup_steps >= train.steps:
         what = f"{train.warmup_steps} warm-up steps leave none of {train.steps} steps to train at full rate"
@@ -96,8 +98,39 @@ def _train(recipe: Recipe, train: Train, place: tuple[str | int, ...]) -> list[P
         problems.append(Problem((*place, "data"), "is missing: nothing to learn from"))
     if train.objective == "cells" and train.data:
         problems.append(Problem((*place, "data"), "has no effect with objective 'cells'; drop it"))
+    if recipe.model.lora is not None and "language" in train.freeze:
+        what = "'language' is trained by model.lora, whose matrices would be frozen too; drop one of them"
+        problems.append(Problem((*place, "freeze"), what))
     if set(train.freeze) == {"vision", "qformer", "projection", "language"}:
         problems.append(Problem((*place, "freeze"), "every part is frozen: nothing is left to train"))
+    return problems
+
+
+def _scale(train: Train, place: Place) -> list[Problem]:
+    """What cannot be shared among processes."""
+    problems = []
+    if train.deepspeed is not None and train.optimizer == "muon":
+        what = "DeepSpeed cuts matrices into flat pieces, which 'muon' cannot make orthogonal; use 'adamw'"
+        problems.append(Problem((*place, "optimizer"), what))
+    if train.deepspeed is not None and train.objective == "cells":
+        what = "objective 'cells' is for models too small to be shared out; drop it"
+        problems.append(Problem((*place, "deepspeed"), what))
+    return problems
+
+
+def _order(recipe: Recipe) -> list[Problem]:
+    """Stages that come before what they need, or are in vain."""
+    problems = []
+    trained = recipe.model.checkpoint is not None
+    for index, stage in enumerate(recipe.stages):
+        trained = trained or stage.train is not None
+        if not trained:
+            what = "comes before training, and a new model knows nothing yet; move it behind"
+            kind = "eval" if stage.eval is not None else "extract_features"
+            problems.append(Problem(("stages", index, kind), what))
+        if stage.extract_features is not None and recipe.tokens.cache == "off":
+            what = "fills the token cache, which tokens.cache turns off; drop one of them"
+            problems.append(Problem(("stages", index, "extract_features"), what))
     return problems
 
 

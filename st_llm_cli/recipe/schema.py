@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from st_llm_cli.recipe.block import Block, NotNegative, Positive, Share
+from st_llm_cli.recipe.other_stages import Evaluate, ExtractFeatures
 from st_llm_cli.recipe.sources import Data, Tokens, Video
 
 Part = Literal["vision", "qformer", "projection", "language"]
+DEEPSPEED = ("zero2", "zero3", "zero2_offload", "zero3_offload")
+"""DeepSpeed configurations that come with the program."""
 
 
 def _preset(table: str) -> BeforeValidator:
@@ -24,6 +27,14 @@ def _preset(table: str) -> BeforeValidator:
         return presets[value]
 
     return BeforeValidator(look_up)
+
+
+def _named_or_json(value: str | None) -> str | None:
+    if value is not None and value not in DEEPSPEED and not value.endswith(".json"):
+        raise ValueError(
+            f"no DeepSpeed configuration '{value}'; {', '.join(DEEPSPEED)} or a path ending in .json"
+        )
+    return value
 
 
 class NewVision(Block):
@@ -104,6 +115,22 @@ class MaskedVideo(Block):
     """Steps from one use to the next; 1 for every step."""
 
 
+class Lora(Block):
+    """Train small matrices beside the language model's own (LoRA), by peft; its own weights stay frozen."""
+
+    rank: Positive = 16
+    """Inner width of the added matrices."""
+    alpha: Annotated[float, Field(gt=0)] = 32
+    """What is learnt counts alpha / rank times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the inputs to the added matrices that is dropped while training."""
+    targets: Annotated[tuple[str, ...] | None, Field(min_length=1, strict=False)] = None
+    """Ends of the names of the layers they are added to, such as `q_proj`; every linear layer of the language
+    model but its head if absent."""
+    quantize: Literal["4bit"] | None = None
+    """`4bit`: keep the language model's own weights in four bits (QLoRA); needs bitsandbytes and a GPU."""
+
+
 class Model(Block):
     """The model: its weights to start from, and how the clip's tokens reach the language model."""
 
@@ -123,6 +150,8 @@ class Model(Block):
     """Dynamic masking: a block, or the name of a preset (`released`, `paper`)."""
     mvm: Annotated[MaskedVideo | None, _preset("mvm")] = None
     """Masked video modelling: a block, or the name of a preset (`released`, `paper`). Needs masking."""
+    lora: Lora | None = None
+    """Train the language model by low-rank matrices beside its own; all of it if absent."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -134,7 +163,7 @@ class Model(Block):
 class Train(Block):
     """One training stage."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "train"
     """Name of the stage; its folder in the run is called so."""
     objective: Literal["answers", "cells"] = "answers"
     """`answers`: what the language model says. `cells`: no language model yet; each query token of a new
@@ -146,7 +175,9 @@ class Train(Block):
     steps: Positive
     """Optimiser steps."""
     batch_size: Positive = 32
-    """Samples per optimiser step."""
+    """Samples that one process sees at once; an optimiser step has `batch_size * accumulate` of each."""
+    accumulate: Positive = 1
+    """Passes whose gradients are added up for one optimiser step."""
     lr: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate."""
     part_lr: dict[Part, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
@@ -171,8 +202,15 @@ class Train(Block):
     """Whether this stage uses the model's masking and masked video modelling; false for images."""
     seed: NotNegative = 0
     """Seed of weights, data and masks."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16`: automatic mixed precision; weights stay in float32."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """`bfloat16`, `float16`: automatic mixed precision; weights that are trained stay in float32."""
+    gradient_checkpointing: bool = False
+    """Compute activations again for the backward pass instead of keeping them: less memory, more work."""
+    deepspeed: Annotated[str | None, AfterValidator(_named_or_json)] = None
+    """Share optimiser state and gradients (`zero2`), and weights too (`zero3`), among the processes;
+    `…_offload` keeps them in main memory. Or the path of a DeepSpeed configuration, `*.json`."""
+    report_to: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Where metrics go beside `metrics.jsonl`: `tensorboard`, or another logger that transformers knows."""
     threads: Positive | None = None
     """CPU threads; PyTorch's choice if absent. Another number of them changes the last bits of a run."""
     log_every: Positive = 10
@@ -184,13 +222,17 @@ class Train(Block):
 class Stage(Block):
     """One entry of `stages`: a mapping with a single key, the stage's kind."""
 
+    extract_features: ExtractFeatures | None = None
+    """Fill the token cache with the clips of the training stages."""
     train: Train | None = None
     """A training stage."""
+    eval: Evaluate | None = None
+    """Measure what has been trained so far."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if len(self.model_fields_set) != 1 or self.train is None:
-            raise ValueError(f"names no stage; write one of: {', '.join(type(self).model_fields)}")
+        if [getattr(self, kind) is None for kind in type(self).model_fields].count(False) != 1:
+            raise ValueError(f"is not one stage; write one of: {', '.join(type(self).model_fields)}")
         return self
 
 

@@ -270,3 +270,29 @@ def test_folder_is_not_a_recipe(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     with pytest.raises(RecipeError, match=r"is a folder.*did you mean '.*recipe\.yaml'\?"):
         load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stages.0.train.deepspeed=zero4", "no DeepSpeed configuration 'zero4'; zero2, zero3, "),
+        ("stages.0.train.optimizer=muon", "DeepSpeed cuts matrices into flat pieces"),
+        ("stages.0.train.freeze=[language]", "'language' is trained by model.lora"),
+        ("stages.1.eval.answer=guess", "must be 'options' or 'generate', not 'guess'"),
+        ("stages.2.extract_features.worker=3", "unknown key; did you mean 'workers'?"),
+        ("tokens.cache=off", "fills the token cache, which tokens.cache turns off"),
+        ("stages.2={}", "is not one stage; write one of: extract_features, train, eval"),
+    ],
+)
+def test_stages_that_cannot_work_are_refused(tmp_path: Path, setting: str, message: str) -> None:
+    text = GOOD.replace("new: {}", "new: {}\n  lora: {rank: 4}").replace(
+        "steps: 10", "steps: 10\n      deepspeed: zero2"
+    )
+    text += "  - eval: {bench: shapes, data: shapes}\n  - extract_features: {}\n"
+    assert load_recipe(write(tmp_path, text)).stages[1].eval is not None
+    assert message in complaint(tmp_path, text, setting)
+
+
+def test_a_new_model_cannot_be_measured_before_it_has_learnt(tmp_path: Path) -> None:
+    text = GOOD.replace("stages:\n", "stages:\n  - eval: {bench: shapes, data: shapes}\n")
+    assert "comes before training" in complaint(tmp_path, text)
