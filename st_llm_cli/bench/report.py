@@ -196,6 +196,20 @@ def _scored(scorer: str, judged: Sequence[Judged], order: Sequence[str]) -> Scor
     )
 
 
+def rate_of(predictions: Sequence[Prediction], scorer: str) -> Rate:
+    """Give the share of right answers, its interval clustered by clip.
+
+    Raises:
+        ValueError: If there is nothing the scorer can score.
+    """
+    verdicts = [(each, judge_reply(each, scorer)) for each in predictions]
+    judged = [(each, verdict) for each, verdict in verdicts if verdict is not None]
+    if not judged:
+        raise ValueError(f"'{scorer}' can score none of {len(predictions)} predictions")
+    values = [float(verdict.correct) for _, verdict in judged]
+    return _rate(values, clustered_bootstrap(values, [each.sample.cluster for each, _ in judged]))
+
+
 def _task_rate(judged: Sequence[Judged], task: str) -> Rate:
     return _rate([float(verdict.correct) for each, verdict in judged if each.sample.task == task])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,7 @@ from st_llm_cli.cli.eval_judge import (
 from st_llm_cli.cli.eval_screen import (
     check_json,
     check_scorer,
+    report_on,
     show_gain,
     show_missing,
     show_replies,
@@ -125,7 +128,8 @@ def evaluate(
 
     Every answer is on disk before the next question; the same command goes on after an interruption.
     Questions whose clips are missing are named and left out of the numbers, never counted as wrong.
-    The run's folder gets predictions.jsonl, scores.json and settings.json; see docs/evaluation.md.
+    The run's folder gets predictions.jsonl, the scores as JSON, CSV and LaTeX, and report.html, a page with
+    every answer; see docs/evaluation.md.
 
     Examples:
     - `stllm eval --bench shapes --data shapes/ --control all`
@@ -162,6 +166,7 @@ def evaluate(
     result, controlled = _run(plan, folder, controls, model=model, device=device, dtype=dtype, cache=cache)
     judged = None if judge is None else have_judged(result.predictions, folder, judge, scorer)
     gain = _gain(result, controlled, scorer)
+    report_on(folder, result.report, result.predictions, scorer)
     if as_json:
         more = {
             **({} if judged is None else {"judged": judged.as_json()}),
@@ -173,7 +178,7 @@ def evaluate(
     if gain is not None:
         show_gain(gain)
     show_replies(result.predictions)
-    note(f"{folder}: predictions.jsonl, scores.json" + ("" if judged is None else ", judged.json"))
+    note(f"the whole report, with every answer: {folder / 'report.html'}")
 
 
 def _benchmark(name: str | None) -> tuple[str, Benchmark]:
@@ -244,6 +249,7 @@ def _run(
     from st_llm_cli.stages.controls import run_control
     from st_llm_cli.stages.eval import run
     from st_llm_cli.stages.eval_plan import askable, load
+    from st_llm_cli.stages.report import write_environment
     from st_llm_cli.stages.video_model import load_model
     from st_llm_cli.stages.weights import weights_digest
 
@@ -265,6 +271,7 @@ def _run(
         note(f"interrupted; what was answered is in {folder}, the same command goes on")
         raise
     note_use(tokens)
+    write_environment(folder, shlex.join(["stllm", *sys.argv[1:]]), str(answerer.model.device))
     return result, controlled
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from st_llm_cli.cli.screen import note
+from st_llm_cli.cli.screen import note, progress_of
 from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,20 @@ def check_scorer(name: str) -> None:
 
     if name not in SCORERS:
         raise UsageError(f"unknown scorer '{name}'", where="--scorer", fix=nearest(name, SCORERS))
+
+
+def report_on(
+    run: Path, report: Report, predictions: Sequence[Prediction], scorer: str, output: Path | None = None
+) -> list[Path]:
+    """Write the report's files, and show progress while pictures of clips are made."""
+    from st_llm_cli.stages.report import write_report
+    from st_llm_cli.stages.strips import wanted_strips
+
+    waiting = wanted_strips(predictions, run, scorer)
+    if not waiting:
+        return write_report(run, report, predictions, scorer, output=output)
+    with progress_of(len(waiting), "drawing clips for the report") as progress:
+        return write_report(run, report, predictions, scorer, output=output, step=progress.step)
 
 
 def show_report(report: Report, first: str, judged: Judged | None = None) -> None:

@@ -16,7 +16,7 @@ from st_llm_cli.cli.eval_judge import (
     have_judged,
     judge_named,
 )
-from st_llm_cli.cli.eval_screen import check_scorer, show_replies, show_report
+from st_llm_cli.cli.eval_screen import check_scorer, report_on, show_replies, show_report
 from st_llm_cli.cli.options import DebugOption, JsonOption
 
 
@@ -25,6 +25,10 @@ def rescore(
     scorer: Annotated[
         str, typer.Option(metavar="NAME", help="The one to put first: strict or released.")
     ] = "strict",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write scores and report here, not into RUN."),
+    ] = None,
     judge_url: JudgeUrlOption = None,
     judge_model: JudgeModelOption = None,
     judge_key_env: JudgeKeyEnvOption = DEFAULT_KEY_ENV,
@@ -33,7 +37,8 @@ def rescore(
 ) -> None:
     """Score stored predictions again: with another judge, or a file that somebody else has shared.
 
-    A judge's replies are kept in the run's folder; what it was asked before is not asked again.
+    A judge's replies are kept in the run's folder; what it was asked before is not asked again. The scores
+    and report.html are written anew; for a file alone, only with --output.
     """
     from st_llm_cli.stages.rescore import rescore as score_run
 
@@ -41,6 +46,8 @@ def rescore(
     again = score_run(run)
     judge = judge_named(judge_url, judge_model, judge_key_env)
     judged = None if judge is None else have_judged(again.predictions, again.folder, judge, scorer)
+    if output is not None or run.is_dir():
+        report_on(again.folder, again.report, again.predictions, scorer, output)
     if as_json:
         more = {} if judged is None else {"judged": judged.as_json()}
         typer.echo(json.dumps({**again.report.as_json(), **more}))

@@ -37,10 +37,16 @@ def test_table_shows_both_scorers_and_what_they_cover(evaluate: Stllm, tmp_path:
     assert "covers 20 of 20 questions" in ran.out
     assert "some replies as they were" in ran.err
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "environment.json",
         "predictions.jsonl",
+        "report.html",
+        "scores.csv",
         "scores.json",
+        "scores.tex",
         "settings.json",
+        "strips.jsonl",
     }
+    assert "the whole report, with every answer: " in ran.err
 
 
 def test_json_is_the_scores_file(evaluate: Stllm, tmp_path: Path) -> None:

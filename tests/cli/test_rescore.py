@@ -33,6 +33,27 @@ def test_lone_file_says_that_its_coverage_is_not_known(stllm: Stllm, tmp_path: P
     assert ran.out.index("released") < ran.out.index("strict")
 
 
+def test_report_is_written_anew_into_a_run_and_nowhere_for_a_file_alone(stllm: Stllm, tmp_path: Path) -> None:
+    folder, alone = tmp_path / "run", tmp_path / "alone"
+    run(Rote(), Plan("tvbench", MINI / "tvbench", limit=3), folder)
+    assert stllm("rescore", folder).code == 0
+    assert "tvbench" in (folder / "report.html").read_text() and (folder / "scores.csv").exists()
+    alone.mkdir()
+    (alone / "theirs.jsonl").write_bytes((folder / "predictions.jsonl").read_bytes())
+    assert stllm("rescore", alone / "theirs.jsonl").code == 0
+    assert [path.name for path in alone.iterdir()] == ["theirs.jsonl"]
+    assert stllm("rescore", alone / "theirs.jsonl", "--output", tmp_path / "new").code == 0
+    assert "how many there should be is not known" in (tmp_path / "new" / "report.html").read_text()
+
+
+def test_folder_that_cannot_be_written_is_an_error(stllm: Stllm, tmp_path: Path) -> None:
+    run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), tmp_path / "run")
+    (tmp_path / "file").touch()
+    ran = stllm("rescore", tmp_path / "run", "--output", tmp_path / "file")
+    assert ran.code == 2
+    assert "cannot be written" in ran.err and "--output" in ran.err
+
+
 def test_another_judge_reads_stored_answers(stllm: Stllm, tmp_path: Path) -> None:
     run(Rote(), Plan("msvd", MINI / "msvd"), tmp_path)
     with judge_server(Script(usual='{"pred": "yes", "score": 4}')) as url:

@@ -1,0 +1,190 @@
+"""The page's questions: what each was, what was said, and what either scorer made of it."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from st_llm_cli.bench.page.markup import Html, embedded, tag
+from st_llm_cli.bench.parsing import DEGENERATE, EMPTY, SEVERAL, UNPARSED
+from st_llm_cli.bench.record import RunRecord, strip_key
+from st_llm_cli.bench.sample import Prediction, Verdict
+from st_llm_cli.bench.scoring import FAILED, SCORERS, judge_reply
+
+MOST_QUESTIONS = 10_000
+"""Questions listed; of more, every second, third … one, so that a browser can hold the page."""
+STATES = {
+    "all": "all",
+    "right": "right",
+    "wrong": "wrong",
+    "unreadable": "not readable",
+    "failed": "not decodable",
+    "none": "no verdict",
+    "disagree": "scorers disagree",
+}
+"""What can be asked for, and its name."""
+TIME = {
+    "": "with or without time",
+    "gained": "right only with time",
+    "kept": "right without time too",
+    "lost": "wrong only with time",
+}
+
+
+def questions_section(record: RunRecord) -> Html:
+    """Build the place where questions are shown, and hand the page's script what to show."""
+    listed = listed_of(record.predictions)
+    pictures = {key: number for number, key in enumerate(record.strips)}
+    rows = [row_of(each, record, pictures) for each in listed]
+    strips = [
+        {
+            "jpeg": base64.b64encode(own.jpeg).decode("ascii"),
+            "times": [round(t, 2) for t in own.times_seconds],
+        }
+        for own in record.strips.values()
+    ]
+    data = {"rows": rows, "strips": strips, "scorers": [own.scorer for own in record.scorers]}
+    return tag(
+        "section",
+        tag("h2", "Questions"),
+        tag("p", _what_is_listed(record, len(listed)), class_="lead"),
+        tag("noscript", tag("p", "The list of questions needs JavaScript.", class_="note")),
+        _filters(record, rows),
+        tag("p", id="count", class_="muted", aria_live="polite"),
+        tag("table", _head(record), tag("tbody", id="rows"), class_="questions"),
+        tag("button", "Show more", id="more", type="button", class_="chip", hidden=True),
+        embedded("data", data),
+        id="questions",
+    )
+
+
+def listed_of(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    """Give the answers the page lists: all, or evenly spaced ones of very many."""
+    step = -(-len(predictions) // MOST_QUESTIONS)
+    return predictions[:: max(step, 1)]
+
+
+def _what_is_listed(record: RunRecord, listed: int) -> str:
+    total = len(record.predictions)
+    all_of_them = f"All {total}" if listed == total else f"{listed} of {total}, evenly spaced"
+    seen = {strip_key(clip) for each in record.predictions for clip in each.sample.clips}
+    shown = len(seen & set(record.strips))
+    pictures = "no pictures of clips" if not shown else "the frames the model was given"
+    if 0 < shown < len(seen):
+        pictures += f" for {shown} of {len(seen)} clips, wrong answers of every task first"
+    return f"{all_of_them}, with {pictures}. Click a row to see the whole answer."
+
+
+def _filters(record: RunRecord, rows: Sequence[Mapping[str, Any]]) -> Html:
+    counts = Counter(str(row["state"]) for row in rows)
+    counts["all"] = len(rows)
+    counts["disagree"] = sum(bool(row["disagree"]) for row in rows)
+    chips = [
+        tag(
+            "button",
+            name,
+            tag("small", str(counts[state])),
+            type="button",
+            class_=f"chip {state}",
+            data_state=state,
+            aria_pressed="true" if state == "all" else "false",
+        )
+        for state, name in STATES.items()
+        if counts[state]
+    ]
+    tasks = dict.fromkeys(str(row["task"]) for row in rows)
+    choices = [tag("option", "every task", value="")] + [tag("option", name, value=name) for name in tasks]
+    parts = [
+        tag(
+            "input",
+            id="search",
+            type="search",
+            placeholder="Search questions, replies, clips",
+            aria_label="Search",
+        ),
+        tag("select", *choices, id="task", aria_label="Task") if len(tasks) > 1 else None,
+    ]
+    if record.gain is not None:
+        times = [tag("option", name, value=value) for value, name in TIME.items()]
+        parts.append(tag("select", *times, id="time", aria_label=f"Against '{record.gain.best}'"))
+    return tag(
+        "div", tag("div", *chips, class_="chips"), tag("div", *parts, class_="fields"), class_="filters"
+    )
+
+
+def _head(record: RunRecord) -> Html:
+    titles = {"place": "question", "task": "task", "said": "answer"}
+    titles |= {f"verdict {own.scorer}": own.scorer for own in record.scorers}
+    cells = [
+        tag("th", tag("button", name, type="button", data_sort=key), scope="col", class_=key.split()[0])
+        for key, name in titles.items()
+    ]
+    return tag("thead", tag("tr", *cells))
+
+
+def row_of(prediction: Prediction, record: RunRecord, pictures: Mapping[str, int]) -> dict[str, Any]:
+    """Give one question as the page's script needs it: texts only, nothing that is markup.
+
+    Args:
+        prediction: The answer.
+        record: The run.
+        pictures: Number of each strip, by its key.
+    """
+    sample = prediction.sample
+    verdicts = {name: judge_reply(prediction, name) for name in SCORERS}
+    first = verdicts.get(record.scored.scorer) if record.scored is not None else None
+    row: dict[str, Any] = {
+        "id": sample.id,
+        "task": sample.task,
+        "question": sample.question,
+        "options": list(sample.candidates),
+        "answer": sample.answer,
+        "reply": prediction.reply,
+        "error": prediction.error,
+        "scored": prediction.option is not None,
+        "state": _state(first),
+        "disagree": len({own.correct for own in verdicts.values() if own is not None}) > 1,
+        "verdicts": {name: _plain(own) for name, own in verdicts.items() if own is not None},
+        "clips": [strip_key(clip) for clip in sample.clips],
+        "strips": [number for clip in sample.clips if (number := pictures.get(strip_key(clip))) is not None],
+    }
+    if record.gain is not None:
+        row["controls"] = {
+            name: _control(answers.get(sample.id), record.gain.against_best.scorer)
+            for name, answers in record.controls.items()
+        }
+        row["time"] = _time(first, record.controls[record.gain.best].get(sample.id), record)
+    return row
+
+
+def _plain(verdict: Verdict) -> list[Any]:
+    return [verdict.correct, verdict.answer, verdict.rule]
+
+
+def _state(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "none"
+    if verdict.correct:
+        return "right"
+    if verdict.rule in (UNPARSED, SEVERAL, EMPTY, DEGENERATE):
+        return "unreadable"
+    return "failed" if verdict.rule == FAILED else "wrong"
+
+
+def _control(prediction: Prediction | None, scorer: str) -> list[Any]:
+    verdict = None if prediction is None else judge_reply(prediction, scorer)
+    reply = None if prediction is None else prediction.reply
+    return [reply, None if verdict is None else verdict.correct]
+
+
+def _time(first: Verdict | None, without: Prediction | None, record: RunRecord) -> str:
+    """Say what time changed about an answer, against the best control."""
+    assert record.gain is not None
+    other = None if without is None else judge_reply(without, record.gain.against_best.scorer)
+    if first is None or other is None:
+        return ""
+    if first.correct:
+        return "kept" if other.correct else "gained"
+    return "lost" if other.correct else "never"

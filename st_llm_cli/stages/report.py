@@ -1,0 +1,152 @@
+"""Write what a run came to in the forms people need: a page, a table for spreadsheets, one for papers."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from st_llm_cli import __version__
+from st_llm_cli.bench.gain import gain_of
+from st_llm_cli.bench.judged import CriterionScore, Judged
+from st_llm_cli.bench.page.run_page import run_page
+from st_llm_cli.bench.record import RunRecord
+from st_llm_cli.bench.report import Report
+from st_llm_cli.bench.sample import Prediction
+from st_llm_cli.bench.tables import csv_of, latex_of
+from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.stages.prediction_file import NAME, SETTINGS_NAME, read_predictions
+from st_llm_cli.stages.strips import strips_of
+
+PAGE_NAME = "report.html"
+ENVIRONMENT_NAME = "environment.json"
+PACKAGES = ("torch", "transformers", "numpy", "av", "decord")
+CONTROL_PREFIX = "control-"
+
+
+def write_report(
+    run: Path,
+    report: Report,
+    predictions: Sequence[Prediction],
+    scorer: str = "strict",
+    *,
+    output: Path | None = None,
+    step: Callable[[str], None] = lambda key: None,
+) -> list[Path]:
+    """Write `scores.json`, `scores.csv`, `scores.tex` and `report.html` of a run.
+
+    Args:
+        run: Its folder: settings, controls, a judge's numbers and pictures are taken from there.
+        report: Its numbers.
+        predictions: Its answers, in the order to show them.
+        scorer: The one to put first.
+        output: Where the files go; the run's folder if None.
+        step: Called with each clip whose picture is made.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: If a file of the run is damaged.
+        UsageError: If the files cannot be written.
+    """
+    record = record_of(run, report, predictions, scorer, step=step)
+    contents = {
+        "scores.json": json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n",
+        "scores.csv": csv_of(record),
+        "scores.tex": latex_of(record),
+        PAGE_NAME: run_page(record),
+    }
+    folder = output or run
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (folder / name).write_text(content, encoding="utf-8")
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise UsageError(what, where=str(folder), fix="choose another folder with --output") from error
+    return [folder / name for name in contents]
+
+
+def record_of(
+    run: Path,
+    report: Report,
+    predictions: Sequence[Prediction],
+    scorer: str = "strict",
+    *,
+    step: Callable[[str], None] = lambda key: None,
+) -> RunRecord:
+    """Gather what a run's folder tells about it; what is not there is left out of the report."""
+    settings = _json(run / SETTINGS_NAME)
+    controls = _controls(run, predictions)
+    scored = scorer in report.scorers and controls
+    judged = _json(run / "judged.json")
+    return RunRecord(
+        report,
+        predictions,
+        scorer,
+        settings,
+        {str(key): str(value) for key, value in _json(run / ENVIRONMENT_NAME).items()},
+        gain_of(predictions, controls, scorer) if scored else None,
+        {name: {each.sample.id: each for each in own} for name, own in controls.items()},
+        _judged(judged, run / "judged.json") if judged else None,
+        str(judged.get("date", "")),
+        strips_of(predictions, settings, run, scorer=scorer, step=step),
+    )
+
+
+def write_environment(folder: Path, command: str, device: str) -> None:
+    """Keep what decides nothing but may explain a difference: the command, versions, the machine."""
+    versions = {"stllm": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    facts = {
+        "command": command,
+        "date": date.today().isoformat(),
+        "device": device,
+        **versions,
+        "machine": platform.machine(),
+        "system": platform.platform(),
+    }
+    (folder / ENVIRONMENT_NAME).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _controls(run: Path, predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """Read the answers under controls; one that is not through with all questions is left out."""
+    found = {}
+    ids = {each.sample.id for each in predictions}
+    for path in sorted(run.glob(f"{CONTROL_PREFIX}*/{NAME}")):
+        own = [each for each in read_predictions(path) if each.sample.id in ids]
+        if len(own) == len(ids):
+            found[path.parent.name.removeprefix(CONTROL_PREFIX)] = own
+    return found
+
+
+def _judged(kept: dict[str, Any], path: Path) -> Judged:
+    try:
+        own = {key: value for key, value in kept.items() if key != "date"}
+        criteria = {name: CriterionScore(**score) for name, score in own["criteria"].items()}
+        return Judged(**{**own, "criteria": criteria})
+    except (KeyError, TypeError) as error:
+        fix = "have the run judged again with stllm rescore"
+        raise DataError(f"cannot be used: {error!r}", where=str(path), fix=fix) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Read a file of the run; empty where there is none."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path), fix="remove it") from error
+    if not isinstance(found, dict):
+        raise DataError("does not hold an object", where=str(path), fix="remove it")
+    return found
