@@ -62,16 +62,18 @@ class PromptFormat:
 def chat_prompt(
     name: str, question: str, *, system: bool = False, history: Sequence[Turn] = (), released: bool = False
 ) -> Prompt:
-    """Ask a question, after the turns so far.
+    """Ask a question as the first of a conversation; `turn_ids` writes the later ones.
 
     Args:
         name: Key of `PROMPT_FORMATS`.
         question: The question, as the user wrote it.
         system: Whether the released system message is put in front.
-        history: Earlier turns, oldest first.
-        released: Do as the released code: MiniGPT-4's format always has the system message; InstructBLIP's
-            forgets all turns but the first question, and cuts it at `</Video> `.
+        history: Earlier turns, oldest first, for `released` only.
+        released: Do as the released code: MiniGPT-4's format always has the system message and writes earlier
+            answers without an end; InstructBLIP's forgets all turns but the first question, and cuts it at
+            `</Video> `.
     """
+    assert released or not history, "later turns are written by turn_ids"
     style = PROMPT_FORMATS[name]
     message = style.system if system or (released and style.video_in_turn) else ""
     if style.video_in_turn:
@@ -85,9 +87,7 @@ def chat_prompt(
         return Prompt(before, f"{style.video_end} {talk}", opens_with_bos=True, question=question)
     if released:
         question = (history[0][0] if history else question).split("</Video> ")[0]
-        history = ()
-    earlier = "".join(f"###Human: {asked} ###Assistant: {answer}" for asked, answer in history)
-    after = f"{message}{earlier}###Human: {question}{style.before_assistant}###Assistant: "
+    after = f"{message}###Human: {question}{style.before_assistant}###Assistant: "
     return Prompt("", after, opens_with_bos=False, question=question)
 
 

@@ -323,7 +323,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         clip_of_row: Tensor | None = None,
         mask_ratio: float | None = None,
         drop_mask: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         masked_video: bool = True,
         num_items_in_batch: Tensor | int | None = None,
     ) -> StllmOutput:
@@ -342,7 +342,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 through the vision encoder; questions and drop masks are then one per row.
             mask_ratio: Share of each video's tokens to drop; None or single pictures drop nothing.
             drop_mask: Which tokens to drop instead, [clips, tokens], True where dropped.
-            generator: Source of randomness of the drop masks; the global one if None.
+            generator: Source of randomness of the drop masks, or one for each; the global one if None.
             masked_video: Whether to add the masked-video loss when tokens are dropped.
             num_items_in_batch: Label tokens over all devices and accumulation steps: the loss's divisor.
 
@@ -393,17 +393,18 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         num_frames: list[int],
         mask_ratio: float | None,
         drop_mask: Tensor | None,
-        generator: torch.Generator | None,
+        generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> list[Tensor]:
         """Say of each video token whether it is dropped, one [tokens] mask per clip."""
         if drop_mask is not None:
             return [mask.to(clip.device, torch.bool) for mask, clip in zip(drop_mask, video, strict=True)]
         if mask_ratio is None:
             return _nothing_dropped(video)
+        one_each = list(generator) if isinstance(generator, Sequence) else [generator] * len(video)
         return [
             # A single picture has no other frame to guess its tokens from.
-            draw_drop_mask(len(clip), mask_ratio if frames > 1 else 0.0, generator).to(clip.device)
-            for clip, frames in zip(video, num_frames, strict=True)
+            draw_drop_mask(len(clip), mask_ratio if frames > 1 else 0.0, own).to(clip.device)
+            for clip, frames, own in zip(video, num_frames, one_each, strict=True)
         ]
 
     def _language_loss(self, hidden: Tensor, labels: Tensor, num_items: Tensor | int | None) -> Tensor:

@@ -4,6 +4,7 @@ RUN/
 ├── recipe.yaml                 the resolved recipe, defaults included
 ├── environment.json            versions, machine and seeds
 ├── metrics.jsonl               one line every few steps, all stages
+├── skipped.jsonl               clips that could not be read, if there were any
 ├── checkpoints/NAME-NUMBER/    result of each stage: configuration, weights, tokenizer
 └── work/NAME/                  checkpoints on the way, if the recipe asks for them
 """
@@ -17,7 +18,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.recipe import Recipe, dump_recipe
@@ -25,6 +26,7 @@ from st_llm_cli.recipe.schema import Train
 
 if TYPE_CHECKING:
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+    from st_llm_cli.model.tokenizers import Tokenizers
     from st_llm_cli.training.metrics import StepListener, StepMetrics
 
 log = logging.getLogger(__name__)
@@ -95,6 +97,9 @@ def _train(
     result: Path,
     listener: StepListener | None,
 ) -> None:
+    from st_llm_cli.model.tokenizers import save_tokenizers
+    from st_llm_cli.training.data.sources import open_sources, refuse_mistakes
+    from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics
     from st_llm_cli.training.trainer import train_stage
 
@@ -105,36 +110,37 @@ def _train(
 
     log.info("stage '%s': %d steps", stage.name, stage.steps)
     _describe_environment(output / "environment.json")
-    model, tokenizer = _starting_point(recipe, stage, start)
-    train_stage(model, tokenizer, recipe, stage, output / "work" / stage.name, listen)
+    sources = open_sources(stage)
+    refuse_mistakes(sources)
+    model, tokenizers = _starting_point(recipe, stage, start)
+    examples = ExampleStream(
+        stage, recipe.video, model.config.image_size, sources=sources, ledger=output / "skipped.jsonl"
+    )
+    try:
+        train_stage(model, tokenizers, recipe, stage, output / "work" / stage.name, listen, examples)
+    finally:
+        examples.close()
     # A result has its name only once it is whole: the name is what says that the stage is done.
     unfinished = result.with_name(f".{result.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
+    save_tokenizers(tokenizers, unfinished)
     os.replace(unfinished, result)
 
 
 def _starting_point(
     recipe: Recipe, stage: Train, start: Path | None
-) -> tuple[StllmForConditionalGeneration, Any]:
+) -> tuple[StllmForConditionalGeneration, Tokenizers]:
     """What a stage begins with: the result of the one before, the recipe's checkpoint, or a new model."""
     from st_llm_cli.model.checkpoint import load_checkpoint
     from st_llm_cli.training.start import start_new
 
     if start is None and recipe.model.new is not None:
-        model, tokenizers = start_new(recipe, stage.seed)
-        return model, tokenizers.language
+        return start_new(recipe, stage.seed)
     source = recipe.model.checkpoint if start is None else str(start)
     assert source is not None, "the schema asks for one of `new` and `checkpoint`"
     checkpoint = load_checkpoint(source, device="cpu", dtype="float32")
-    if checkpoint.model.config.reads_question:
-        raise TrainingError(
-            "its Q-Former reads the question, which training does not hand it yet",
-            where=source,
-            fix="start from a question-free model, such as one of variant minigpt4_vicuna0_btadapter",
-        )
-    return checkpoint.model, checkpoint.tokenizers.language
+    return checkpoint.model, checkpoint.tokenizers
 
 
 def _describe_environment(path: Path) -> None:

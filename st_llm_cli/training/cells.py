@@ -26,7 +26,7 @@ from st_llm_cli.recipe.schema import Train
 from st_llm_cli.shapes.render import render_frame
 from st_llm_cli.shapes.world import COLORS, SHAPES, TRAIN_SEEDS, Scene, make_scene
 from st_llm_cli.training.build import grid_shape
-from st_llm_cli.training.data import sample_rng
+from st_llm_cli.training.data.example import sample_rng
 from st_llm_cli.video.transform import normalize
 
 NOTHING = len(COLORS)

@@ -14,9 +14,12 @@ from transformers.trainer_callback import PrinterCallback
 
 from st_llm_cli.errors import TrainingError
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, draw_mask_ratio
+from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe.schema import Model, Recipe, Train
 from st_llm_cli.training.cells import CellCollator, CellReader, CellStream
-from st_llm_cli.training.data import Collator, ExampleStream, sample_rng
+from st_llm_cli.training.data.collator import Collator
+from st_llm_cli.training.data.example import sample_rng
+from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.training.metrics import RunningMeans, StepListener, TellMetrics
 from st_llm_cli.training.optimizer import build_optimizer, freeze
 
@@ -50,13 +53,15 @@ class StllmTrainer(Trainer):
             TrainingError: If the loss is not a number.
         """
         step = self.state.global_step
-        masking = {} if self.method is None else step_masking(self.method, self.stage, step)
+        seeds = inputs.pop("mask_seeds", None)
+        masking = {} if self.method is None else step_masking(self.method, self.stage, step, seeds)
         output = model(**inputs, **masking)
         if not torch.isfinite(output.loss):
             what = f"the loss is {output.loss.item()} at step {step}"
             fix = "lower lr, or use precision: float32"
             raise TrainingError(what, where=f"stage '{self.stage.name}'", fix=fix)
-        single = inputs["frames"].shape[1] == 1
+        video = next(inputs[name] for name in ("frames", "features", "queries") if name in inputs)
+        single = video.shape[1] == 1
         self.means.add(
             language_loss=output.language_loss,
             masked_video_loss=output.masked_video_loss,
@@ -76,11 +81,12 @@ class StllmTrainer(Trainer):
 
 def train_stage(
     model: StllmForConditionalGeneration,
-    tokenizer: Any,
+    tokenizers: Tokenizers,
     recipe: Recipe,
     stage: Train,
     folder: Path,
     listener: StepListener,
+    examples: ExampleStream | None = None,
 ) -> None:
     """Train a model in place by one stage of a recipe.
 
@@ -88,18 +94,23 @@ def train_stage(
 
     Args:
         model: The model to train; left in evaluation mode.
-        tokenizer: Its language model's tokenizer.
+        tokenizers: Its tokenizers.
         recipe: The recipe the stage stands in.
         stage: What to do.
         folder: Where checkpoints on the way go.
         listener: Told of every line of metrics.
+        examples: The stage's samples; None makes them of the stage's sources.
 
     Raises:
         TrainingError: If the loss is not a number.
+        DataError: If training data cannot be used.
     """
     model.set_attn_implementation("eager")  # three times faster than sdpa at the sizes trained on a CPU
-    build = {"answers": _answers_trainer, "cells": _cells_trainer}[stage.objective]
-    trainer = build(model, tokenizer, recipe, stage, folder)
+    if stage.objective == "cells":
+        trainer = _cells_trainer(model, stage, folder)
+    else:
+        examples = examples or ExampleStream(stage, recipe.video, model.config.image_size)
+        trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples)
     trainer.add_callback(TellMetrics(stage.name, listener))
     trainer.remove_callback(PrinterCallback)
     with _threads(stage.threads):
@@ -108,24 +119,27 @@ def train_stage(
 
 
 def _answers_trainer(
-    model: StllmForConditionalGeneration, tokenizer: Any, recipe: Recipe, stage: Train, folder: Path
+    model: StllmForConditionalGeneration,
+    tokenizers: Tokenizers,
+    recipe: Recipe,
+    stage: Train,
+    folder: Path,
+    examples: ExampleStream,
 ) -> StllmTrainer:
     freeze(model, stage.freeze)
     return StllmTrainer(
         model=model,
         args=_arguments(stage, folder),
-        train_dataset=ExampleStream(stage, recipe.video.num_frames, model.config.image_size),
-        data_collator=Collator(tokenizer, model.config),
+        train_dataset=examples,
+        data_collator=Collator(tokenizers, model.config),
         optimizers=(build_optimizer(model, stage), None),
-        processing_class=tokenizer,
+        processing_class=tokenizers.language,
         method=recipe.model,
         stage=stage,
     )
 
 
-def _cells_trainer(
-    model: StllmForConditionalGeneration, tokenizer: Any, recipe: Recipe, stage: Train, folder: Path
-) -> StllmTrainer:
+def _cells_trainer(model: StllmForConditionalGeneration, stage: Train, folder: Path) -> StllmTrainer:
     freeze(model, (*stage.freeze, "projection", "language"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
@@ -142,19 +156,23 @@ def _cells_trainer(
     )
 
 
-def step_masking(method: Model, stage: Train, step: int) -> dict[str, Any]:
+def step_masking(method: Model, stage: Train, step: int, seeds: Tensor | None = None) -> dict[str, Any]:
     """What the model is told about masking at one step; the share dropped is the same on every process.
 
     Args:
         method: The recipe's model block.
         stage: The training stage.
         step: Optimiser steps done so far.
+        seeds: Of what each row drops, [rows], so that it does not depend on the rows beside it; None draws
+            by the step for all of them.
     """
     if method.masking is None or not stage.mask:
         return {"mask_ratio": None, "masked_video": False}
     seed = sample_rng(stage.seed, "mask", step).getrandbits(63)
-    generator = torch.Generator().manual_seed(seed)
+    generator: Any = torch.Generator().manual_seed(seed)
     ratio = draw_mask_ratio(generator, **method.masking.model_dump())
+    if seeds is not None:
+        generator = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
     masked_video = method.mvm is not None and step % method.mvm.every == 0
     return {"mask_ratio": ratio, "generator": generator, "masked_video": masked_video}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.decord_reader import read_with_decord
-from st_llm_cli.video.folder_reader import read_folder
+from st_llm_cli.video.folder_reader import PICTURE_SUFFIXES, read_folder
 from st_llm_cli.video.pyav_reader import read_with_pyav
 from st_llm_cli.video.request import Request
 from st_llm_cli.video.torchcodec_reader import read_with_torchcodec
@@ -24,7 +24,7 @@ def decode(request: Request) -> Clip:
     Raises:
         VideoError: If the video cannot give the frames; see its family.
     """
-    if request.path.is_dir():
+    if request.path.is_dir() or request.path.suffix.lower() in PICTURE_SUFFIXES:
         return read_folder(request)
     return READERS[request.reader](request)
 

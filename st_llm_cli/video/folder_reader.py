@@ -1,4 +1,4 @@
-"""Reading a folder of numbered pictures as a video."""
+"""Reading a folder of numbered pictures as a video, or one picture as a video of one frame."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 
 def read_folder(request: Request) -> Clip:
-    """Read a folder of pictures, in the order of the numbers in their names.
+    """Read a folder of pictures, in the order of the numbers in their names, or a single picture.
 
     Args:
-        request: What is wanted, checked; its path is a folder. Only the pictures chosen are opened.
+        request: What is wanted, checked; its path is a folder or a picture. Only the pictures chosen are
+            opened.
 
     Returns:
         The clip. Pictures of another size than the first one are scaled to it.
@@ -35,7 +36,7 @@ def read_folder(request: Request) -> Clip:
         DamagedVideoError: If a picture cannot be read.
         VideoError: If there is nothing in the part asked for.
     """
-    files = numbered_pictures(request.path)
+    files = numbered_pictures(request.path) if request.path.is_dir() else [request.path]
     track = Track([place / request.folder_fps for place in range(len(files))], request.folder_fps, "folder")
     pictures = Pictures(request, choose_frames(track, request))
     for index in pictures.wanted():
@@ -73,7 +74,7 @@ def _open_picture(path: Path, pictures: Pictures) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as stored:
             picture = ImageOps.exif_transpose(stored).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise DamagedVideoError(
             f"cannot be read as a picture ({str(error).splitlines()[0]})",
             where=str(path),

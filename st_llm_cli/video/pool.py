@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from st_llm_cli.errors import StllmError
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.request import Request
-from st_llm_cli.video.worker import DecodingProcess
+from st_llm_cli.video.worker import DecodingProcess, give_back, take_idle
 
 Outcome = tuple[Request, Clip | StllmError]
 
@@ -18,20 +18,23 @@ def read_ahead(
     requests: Iterable[Request],
     read: Callable[[DecodingProcess, Request], Clip | StllmError],
     workers: int,
+    ahead: int,
     in_order: bool,
 ) -> Iterator[Outcome]:
-    """Read clips in `workers` processes, at most `workers` + 1 clips ahead.
+    """Read clips in `workers` processes, at most `ahead` clips ahead.
 
     Args:
         requests: What is wanted; taken as needed.
         read: Reads one clip in a process, and gives errors back instead of raising them.
         workers: Number of processes.
+        ahead: Clips under way or waiting to be taken.
         in_order: Whether the clips come in the order of the requests, or as each is ready.
 
     Yields:
-        Each request with its clip or error. If the caller stops early, the processes are killed.
+        Each request with its clip or error. If the caller stops early, the processes are killed; else they
+        wait for the next call.
     """
-    processes = [DecodingProcess() for _ in range(workers)]
+    processes = [take_idle() for _ in range(workers)]
     free: SimpleQueue[DecodingProcess] = SimpleQueue()
     for process in processes:
         free.put(process)
@@ -45,7 +48,9 @@ def read_ahead(
 
     threads = ThreadPoolExecutor(workers, thread_name_prefix="read-clips")
     try:
-        yield from _results(iter(requests), task, threads, workers + 1, in_order)
+        yield from _results(iter(requests), task, threads, ahead, in_order)
+        while processes:
+            give_back(processes.pop())
     finally:
         for process in processes:
             process.close()

@@ -83,6 +83,7 @@ def read_clips(
     workers: int = 2,
     deadline: float = DEFAULT_DEADLINE_SECONDS,
     in_order: bool = True,
+    ahead: int | None = None,
 ) -> Iterator[tuple[Request, Clip | StllmError]]:
     """Read many clips, several at a time, each in a process of its own.
 
@@ -91,10 +92,10 @@ def read_clips(
         workers: Clips decoded at a time.
         deadline: Seconds after which a clip is given up.
         in_order: Whether the clips come in the order of the requests, or each as soon as it is there.
+        ahead: Clips that may be in memory before they are taken; `workers` + 1 if None.
 
     Yields:
-        Each request, with its clip or with the error that stands for it. At most `workers` + 1 clips are in
-        memory before they are taken.
+        Each request, with its clip or with the error that stands for it.
 
     Raises:
         UsageError: If there is not at least one worker, or the deadline is not above 0.
@@ -110,7 +111,7 @@ def read_clips(
         except StllmError as error:
             return error
 
-    return read_ahead(requests, read, workers, in_order)
+    return read_ahead(requests, read, workers, ahead or workers + 1, in_order)
 
 
 def read_with_fallback(request: Request, read: Callable[[Request], Clip]) -> Clip:

@@ -194,11 +194,24 @@ _idle: list[DecodingProcess] = []
 @contextmanager
 def idle_process() -> Iterator[DecodingProcess]:
     """Lend a decoding process, started now if none is waiting."""
-    process = _idle.pop() if _idle else DecodingProcess()
+    process = take_idle()
     try:
         yield process
     finally:
-        _idle.append(process)
+        give_back(process)
+
+
+def take_idle() -> DecodingProcess:
+    """Take a decoding process that waits; a new one, not started yet, if none does."""
+    try:
+        return _idle.pop()
+    except IndexError:
+        return DecodingProcess()
+
+
+def give_back(process: DecodingProcess) -> None:
+    """Let a decoding process wait for the next clip."""
+    _idle.append(process)
 
 
 def warm_up() -> None:

@@ -23,7 +23,7 @@ import torch
 from st_llm_cli.shapes.folder import Clip, read_clips, write_folder
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.stages.video_model import VideoModel, load_model
-from st_llm_cli.training.data import choice_text
+from st_llm_cli.training.data.shapes import choice_text
 from st_llm_cli.video.reader import read_clip
 
 CHOICES = "choices: "

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages.train import run
 from st_llm_cli.training.metrics import StepMetrics
 from tests.model.micro import micro_checkpoint
+from tests.training.data.files import clip_entry, picture_entry, source, write_json, write_media
 from tests.training.small import small_recipe
 
 IMAGES = {"name": "images", "data": [{"shapes": {"kind": "images", "questions_per_clip": 2}}], "mask": False}
@@ -51,7 +53,7 @@ def test_a_saved_model_says_the_same_as_before_it_was_saved(recipe: Recipe, tmp_
     result = run(recipe, tmp_path / "run")
     assert result.trained == ("images", "videos")
     loaded = load_checkpoint(str(tmp_path / "run" / "checkpoints" / "images-1"), device="cpu")
-    train_stage(model, loaded.tokenizers.language, recipe, first, tmp_path / "again", lambda metrics: None)
+    train_stage(model, loaded.tokenizers, recipe, first, tmp_path / "again", lambda metrics: None)
     ids = torch.tensor([[-200, 1, 4, 5]])
     frames = torch.rand(1, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -123,8 +125,28 @@ def test_a_folder_with_other_things_in_it_is_left_alone(recipe: Recipe, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_model_that_reads_the_question_is_refused(tmp_path: Path) -> None:
-    start = micro_checkpoint(tmp_path / "start", reads_question=True)
-    recipe = small_recipe(IMAGES, new=None, checkpoint=str(start), video_input="all")
-    with pytest.raises(TrainingError, match="reads the question, which training does not hand it yet"):
-        run(recipe, tmp_path / "run")
+# ---- data on disk
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    media = write_media(tmp_path_factory.mktemp("data") / "media", clips=3, pictures=2)
+    entries = [*(clip_entry(number, questions=2) for number in range(3)), *map(picture_entry, range(2))]
+    return {"data": [source(write_json(media.parent / "mixed.json", entries), media)], "batch_size": 2}
+
+
+@pytest.mark.parametrize("prompt_format", ["instructblip", "minigpt4"])
+def test_clips_and_pictures_on_disk_train_a_model_that_reads_the_question(
+    on_disk: dict[str, Any], tmp_path: Path, prompt_format: str
+) -> None:
+    start = micro_checkpoint(tmp_path / "start", reads_question=True, prompt_format=prompt_format)
+    method = {"masking": "released", "video_input": "all"}
+    recipe = small_recipe({**on_disk, "steps": 6}, new=None, checkpoint=str(start), **method)
+    seen: list[StepMetrics] = []
+    result = run(recipe, tmp_path / "run", seen.append)
+    assert len({metrics.mask_ratio is None for metrics in seen}) == 2, "clips are masked, pictures not"
+    before, after = weights(start), weights(result.checkpoint)
+    changed = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert {"qformer", "projection", "language_model", "vision_model"} <= changed
+    assert load_checkpoint(str(result.checkpoint)).tokenizers.question is not None
+    assert not (tmp_path / "run" / "skipped.jsonl").exists()

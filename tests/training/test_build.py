@@ -4,7 +4,7 @@ import torch
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.training.build import grid_shape, new_config, new_model, place_codes
-from st_llm_cli.training.data import shapes_vocabulary
+from st_llm_cli.training.data.shapes import shapes_vocabulary
 from st_llm_cli.training.tokenizer import word_tokenizer
 from tests.training.small import small_recipe
 

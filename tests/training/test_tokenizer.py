@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from st_llm_cli.model.prompt import CHOICE_SYSTEM, choice_prompt
 from st_llm_cli.shapes import questions
 from st_llm_cli.shapes.world import make_picture, make_scene
-from st_llm_cli.training.data import choice_text, exact_place, shapes_vocabulary
+from st_llm_cli.training.data.shapes import choice_text, exact_place, shapes_vocabulary
 from st_llm_cli.training.tokenizer import word_tokenizer
 
 

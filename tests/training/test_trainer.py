@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from st_llm_cli.errors import TrainingError
+from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe.schema import Recipe
-from st_llm_cli.training.data import shapes_vocabulary
+from st_llm_cli.training.data.shapes import shapes_vocabulary
 from st_llm_cli.training.metrics import StepMetrics
 from st_llm_cli.training.tokenizer import word_tokenizer
 from st_llm_cli.training.trainer import step_masking, train_stage
@@ -21,8 +22,8 @@ def train(recipe: Recipe, folder: Path) -> tuple[dict[str, Tensor], list[StepMet
     """Train a new model by the recipe's only stage; its weights and metrics."""
     model = build(recipe)
     seen: list[StepMetrics] = []
-    tokenizer = word_tokenizer(shapes_vocabulary())
-    train_stage(model, tokenizer, recipe, recipe.training[0], folder, seen.append)
+    tokenizers = Tokenizers(word_tokenizer(shapes_vocabulary()), None)
+    train_stage(model, tokenizers, recipe, recipe.training[0], folder, seen.append)
     assert not model.training
     return model.state_dict(), seen
 
@@ -126,9 +127,9 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
     model = build(recipe)
     with torch.no_grad():
         model.projection.bias.fill_(float("nan"))
-    tokenizer = word_tokenizer(shapes_vocabulary())
+    tokenizers = Tokenizers(word_tokenizer(shapes_vocabulary()), None)
     with pytest.raises(TrainingError, match=r"stage 'stage0': the loss is nan at step 0 \(lower lr"):
-        train_stage(model, tokenizer, recipe, recipe.training[0], tmp_path, lambda metrics: None)
+        train_stage(model, tokenizers, recipe, recipe.training[0], tmp_path, lambda metrics: None)
 
 
 def test_checkpoints_on_the_way_can_be_talked_to(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""From the turn of a record to what is asked and how it is shown, by chance that always falls the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from st_llm_cli.recipe.sources import Video
+from st_llm_cli.training.data.example import Task, sample_rng
+from st_llm_cli.training.data.order import Order, Turn
+from st_llm_cli.training.data.record import Record
+from st_llm_cli.video.request import Request
+from st_llm_cli.video.transform import RandomResizedCrop, ResizeCenterCrop
+
+
+class Draw(NamedTuple):
+    """A sample from disk before it is read."""
+
+    group: Group
+    place: int
+    """See `Order.turn`."""
+    task: Task
+    mask_seed: int
+    request: Request
+    """What is asked of the video room."""
+
+
+class Group:
+    """The clips, or the pictures, of one source: what can stand in a batch together.
+
+    Args:
+        name: Unlike any other group's of the stage.
+        records: At least one; all clips or all pictures.
+        video: The recipe's block.
+        resolution: Side of the frames in pixels.
+        seed: The stage's.
+        batch_size: Samples per step, on all processes together.
+    """
+
+    def __init__(
+        self, name: str, records: Sequence[Record], video: Video, resolution: int, seed: int, batch_size: int
+    ) -> None:
+        self.name = name
+        self.records = records
+        self.video = video
+        self.resolution = resolution
+        self.seed = seed
+        self.order = Order(seed, name, len(records), batch_size, self._length)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it holds pictures rather than clips."""
+        return self.records[0].is_picture
+
+    def draw(self, place: int) -> Draw:
+        """Draw the question, the view and the seed of the mask for the turn at a place."""
+        turn = self.order.turn(place)
+        record = self.records[turn.record]
+        task = self._task(turn)
+        rng = sample_rng(self.seed, "view", self.name, turn.record, turn.epoch)
+        seed, mask_seed = rng.getrandbits(31), rng.getrandbits(48)
+        crop = RandomResizedCrop(self.resolution, seed) if self.video.crop == "random" else None
+        request = Request(
+            record.path,
+            sampler="uniform" if record.is_picture else self.video.sampler,
+            num_frames=1 if record.is_picture else self.video.num_frames,
+            start=record.start,
+            end=record.end,
+            # A rule that draws nothing asks for the same in every epoch.
+            seed=seed if "random" in self.video.sampler and not record.is_picture else 0,
+            transform=crop or ResizeCenterCrop(self.resolution),
+        )
+        return Draw(self, place, task, mask_seed, request)
+
+    def _task(self, turn: Turn) -> Task:
+        tasks = self.records[turn.record].tasks
+        rng = sample_rng(self.seed, "question", self.name, turn.record, turn.epoch)
+        return tasks[0] if len(tasks) == 1 else rng.choice(tasks)
+
+    def _length(self, turn: Turn) -> int:
+        task = self._task(turn)
+        said = sum(len(question) + len(answer) for question, answer in task.history)
+        return said + len(task.instruction) + len(task.question) + len(task.answer)

@@ -1,0 +1,101 @@
+"""Clips that could not be read: written down, counted, and too many of them end the run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from st_llm_cli.errors import DataError, StllmError
+from st_llm_cli.video.request import Request
+
+log = logging.getLogger(__name__)
+
+LISTED = 10
+"""Clips that the error names; the ledger has them all."""
+
+
+def clip_name(request: Request) -> str:
+    """Name of a clip: its file, and the part of it where one is asked for."""
+    if request.start is None and request.end is None:
+        return str(request.path)
+    end = "" if request.end is None else f"{request.end:g}"
+    return f"{request.path}@{request.start or 0.0:g}-{end}"
+
+
+class Ledger:
+    """What was skipped and why, a line each; processes and resumed runs share the file.
+
+    A clip that is in it is not tried again, so that a file that hangs costs its deadline once, and a run that
+    is resumed shows what it would have shown.
+
+    Args:
+        path: The file; there is none if nothing is skipped. None keeps the list in memory.
+        num_media: Clips and pictures that may be shown.
+        max_failures: Share of them that may fail.
+    """
+
+    def __init__(self, path: Path | None, num_media: int, max_failures: float) -> None:
+        self.path = path
+        self.num_media = num_media
+        self.max_failures = max_failures
+        self._reasons = self._read()
+        if self._reasons:
+            log.warning("%d clips are not tried again, they are in %s", len(self._reasons), path)
+
+    def __contains__(self, clip: object) -> bool:
+        return clip in self._reasons
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def add(self, clip: str, error: StllmError, seconds: float) -> None:
+        """Write a clip down, by its `clip_name`.
+
+        Raises:
+            DataError: If that is one too many, or the ledger cannot be written.
+        """
+        if clip in self:
+            return
+        log.warning("left out: %s", error)
+        row = {"file": clip, "reason": str(error), "kind": type(error).__name__}
+        self._write({**row, "seconds": round(seconds, 2)})
+        self._reasons = {**self._read(), clip: str(error)}
+        if len(self._reasons) > self.max_failures * self.num_media:
+            raise self._too_many()
+
+    def _too_many(self) -> DataError:
+        share = f"{len(self._reasons)} of {self.num_media} clips and pictures cannot be read"
+        listed = [f"\n  {reason}" for reason in list(self._reasons.values())[:LISTED]]
+        more = len(self._reasons) - len(listed)
+        rest = f"\n  and {more} more" if more else ""
+        fix = "repair or remove them and delete the ledger, or raise max_failures"
+        what = f"{share}, more than max_failures {self.max_failures:g} allows{''.join(listed)}{rest}"
+        return DataError(what, where=None if self.path is None else str(self.path), fix=fix)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        except OSError as error:
+            what = f"the ledger cannot be written: {error.strerror}"
+            raise DataError(what, where=str(self.path), fix="make room, or check its permissions") from error
+
+    def _read(self) -> dict[str, str]:
+        """What other processes and earlier runs have written down as well."""
+        if self.path is None:
+            return getattr(self, "_reasons", {})
+        if not self.path.exists():
+            return {}
+        reasons = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+                reasons[str(row["file"])] = str(row["reason"])
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue  # half a line: another process is writing it, or was killed while it did
+        return reasons

@@ -1,0 +1,73 @@
+"""Which records a stage shows when: shuffled anew in every epoch, batches of rows about equally long.
+
+All of it follows from the seed and the number of the batch, so that a resumed run and any number of
+processes agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from st_llm_cli.training.data.example import sample_rng
+
+BATCHES_PER_BUCKET = 16
+"""Batches among which rows are sorted by length."""
+
+
+class Turn(NamedTuple):
+    """Whose turn it is."""
+
+    record: int
+    """Number of the record."""
+    epoch: int
+    """How often it was shown before."""
+
+
+class Order:
+    """The order in which the records of one group are shown.
+
+    Args:
+        seed: The stage's.
+        name: Unlike any other group's of the stage.
+        num_records: Records of the group, at least one.
+        batch_size: Samples per step, on all processes together.
+        length_of: About how long the text of a turn is, in any unit.
+    """
+
+    def __init__(
+        self, seed: int, name: str, num_records: int, batch_size: int, length_of: Callable[[Turn], int]
+    ) -> None:
+        self.seed = seed
+        self.name = name
+        self.num_records = num_records
+        self.batch_size = batch_size
+        self.length_of = length_of
+        # A step asks for each of its samples, and for the batch after while that one is read ahead.
+        self._shuffled = lru_cache(maxsize=4)(self._shuffle)
+        self._bucket = lru_cache(maxsize=2)(self._sort_bucket)
+
+    def batch(self, number: int) -> Sequence[int]:
+        """Places of the samples of this group's batch, see `turn`; the shortest texts come first."""
+        bucket, within = divmod(number, BATCHES_PER_BUCKET)
+        return self._bucket(bucket)[within]
+
+    def turn(self, place: int) -> Turn:
+        """Whose turn it is at a place, counted from 0 through all epochs."""
+        epoch, within = divmod(place, self.num_records)
+        return Turn(int(self._shuffled(epoch)[within]), epoch)
+
+    def _shuffle(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        generator = np.random.RandomState(sample_rng(self.seed, "order", self.name, epoch).getrandbits(32))
+        return generator.permutation(self.num_records)
+
+    def _sort_bucket(self, bucket: int) -> list[list[int]]:
+        size = self.batch_size * BATCHES_PER_BUCKET
+        places = range(bucket * size, (bucket + 1) * size)
+        ranked = sorted(places, key=lambda place: (self.length_of(self.turn(place)), place))
+        batches = [ranked[start : start + self.batch_size] for start in range(0, size, self.batch_size)]
+        sample_rng(self.seed, "bucket", self.name, bucket).shuffle(batches)
+        return batches

@@ -1,0 +1,188 @@
+"""The samples of a training stage, in the order in which they are used.
+
+Every sample is a function of (seed, index): a resumed run and any number of processes see the same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from torch.utils.data import Dataset
+
+from st_llm_cli.errors import DataError, StllmError
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.recipe.sources import Video
+from st_llm_cli.training.data.draw import Draw, Group
+from st_llm_cli.training.data.example import Example, sample_rng
+from st_llm_cli.training.data.ledger import Ledger, clip_name
+from st_llm_cli.training.data.read_ahead import Read, ReadAhead
+from st_llm_cli.training.data.shapes import draw_shapes
+from st_llm_cli.training.data.sources import Source, open_sources, refuse_mistakes
+from st_llm_cli.video.clip import Clip
+from st_llm_cli.video.reader import DEFAULT_DEADLINE_SECONDS, read_clips
+from st_llm_cli.video.request import Request
+
+
+class ClipReader(Protocol):
+    """Where clips come from as the tokens that an encoder made of them."""
+
+    def clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Any]]:
+        """Give each request, in order, a clip with `tokens` and `level`, or the error that stands for it."""
+        ...
+
+
+class Step(NamedTuple):
+    """Where one step's samples come from."""
+
+    source: Source
+    group: Group | None
+    """None for a source that is rendered."""
+    number: int
+    """Batches drawn from the group before."""
+
+
+class ExampleStream(Dataset[Example]):
+    """The samples of a training stage, in the order in which they are used.
+
+    A batch has one source and one medium: pictures give the video-only parts no gradient, so all processes
+    must agree on it. A clip that cannot be read is replaced by the next one of its group.
+
+    Args:
+        train: The stage.
+        video: The recipe's block.
+        resolution: Side of the frames in pixels.
+        sources: The stage's, if they are open already.
+        ledger: File of the clips that were left out; None keeps none.
+        tokens: Gives the encoder's tokens in place of frames; None gives frames.
+        deadline: Seconds after which a clip is given up.
+
+    Raises:
+        DataError: If annotations cannot be read, or have mistakes.
+        RecipeError: If moving shapes are asked for questions that there are not.
+    """
+
+    def __init__(
+        self,
+        train: Train,
+        video: Video,
+        resolution: int,
+        *,
+        sources: list[Source] | None = None,
+        ledger: Path | None = None,
+        tokens: ClipReader | None = None,
+        deadline: float = DEFAULT_DEADLINE_SECONDS,
+    ) -> None:
+        self.train = train
+        self.video = video
+        self.resolution = resolution
+        self.tokens = tokens
+        self.deadline = deadline
+        sources = open_sources(train) if sources is None else sources
+        refuse_mistakes(sources)
+        clips = {(record.path, record.start, record.end) for source in sources for record in source.records}
+        self.ledger = Ledger(ledger, len(clips), train.max_failures)
+        self._steps = self._plan(sources)
+        self._ahead = ReadAhead(self._draw_of, len(self), deadline)
+
+    def __len__(self) -> int:
+        return self.train.steps * self.train.batch_size
+
+    def __getitem__(self, index: int) -> Example:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Example]:
+        """Give the samples of one process's batch; the data loader asks for it as a whole."""
+        reads = self._read(indices)
+        return [self._example(index, reads) for index in indices]
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._ahead.close()
+
+    def _plan(self, sources: list[Source]) -> list[Step]:
+        """Choose the source of each step by the weights, and the medium by how much of it there is."""
+        groups = [self._groups(source) for source in sources]
+        used: dict[str, int] = {}
+        plan = []
+        for step in range(self.train.steps):
+            rng = sample_rng(self.train.seed, "source", step)
+            (source,) = rng.choices(sources, [source.weight for source in sources])
+            group = None
+            if groups[source.number]:
+                sizes = [len(group.records) for group in groups[source.number]]
+                (group,) = rng.choices(groups[source.number], sizes)
+            name = "shapes" if group is None else group.name
+            plan.append(Step(source, group, used.get(name, 0)))
+            used[name] = used.get(name, 0) + 1
+        return plan
+
+    def _groups(self, source: Source) -> list[Group]:
+        found = []
+        for name, is_picture in (("clips", False), ("pictures", True)):
+            records = [record for record in source.records if record.is_picture == is_picture]
+            if records:
+                place = f"{source.number}/{name}"
+                seed, size = self.train.seed, self.train.batch_size
+                found.append(Group(place, records, self.video, self.resolution, seed, size))
+        return found
+
+    def _example(self, index: int, reads: Iterator[Read]) -> Example:
+        step = self._steps[index // self.train.batch_size]
+        if step.group is None:
+            assert step.source.shapes is not None
+            seed = sample_rng(self.train.seed, "drops", index).getrandbits(48)
+            rng = sample_rng(self.train.seed, "sample", index)
+            return draw_shapes(step.source.shapes, rng, self.video.num_frames, self.resolution, seed)
+        read = next(reads)
+        for _ in step.group.records:
+            if not isinstance(read.clip, StllmError):
+                return self._shown(read.draw, read.clip)
+            self.ledger.add(clip_name(read.draw.request), read.clip, read.seconds)
+            read = self._read_one(self._readable(read.draw.group, read.draw.place + 1))
+        raise DataError("nothing of this source can be read", where=step.source.name, fix="check its media")
+
+    def _shown(self, draw: Draw, clip: Any) -> Example:
+        is_picture = draw.group.is_picture
+        if isinstance(clip, Clip):
+            return Example(clip.frames, (draw.task,), is_picture=is_picture, mask_seed=draw.mask_seed)
+        return Example(None, (draw.task,), clip.tokens, clip.level, is_picture, draw.mask_seed)
+
+    def _draw_of(self, index: int) -> Draw | None:
+        """What the sample of an index shows, as far as that is known before it is read."""
+        step = self._steps[index // self.train.batch_size]
+        if step.group is None:
+            return None
+        place = step.group.order.batch(step.number)[index % self.train.batch_size]
+        return self._readable(step.group, place)
+
+    def _readable(self, group: Group, place: int) -> Draw:
+        """Draw at a place, or at the first one after it whose clip is not known to be unreadable."""
+        for after in range(len(group.records)):
+            draw = group.draw(place + after)
+            if clip_name(draw.request) not in self.ledger:
+                return draw
+        return group.draw(place)
+
+    def _read(self, indices: Sequence[int]) -> Iterator[Read]:
+        if self.tokens is None:
+            return iter(self._ahead.take(indices))
+        draws = [draw for index in indices if (draw := self._draw_of(index)) is not None]
+        return self._looked_up(draws)
+
+    def _looked_up(self, draws: list[Draw]) -> Iterator[Read]:
+        assert self.tokens is not None
+        began = time.monotonic()
+        looks = self.tokens.clips([draw.request for draw in draws])
+        for draw, (_, clip) in zip(draws, looks, strict=True):
+            yield Read(draw, clip, time.monotonic() - began)
+
+    def _read_one(self, draw: Draw) -> Read:
+        """Read a replacement."""
+        if self.tokens is not None:
+            return next(self._looked_up([draw]))
+        began = time.monotonic()
+        ((_, clip),) = read_clips([draw.request], workers=1, deadline=self.deadline)
+        return Read(draw, clip, time.monotonic() - began)

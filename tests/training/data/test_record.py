@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from st_llm_cli.errors import DataError
+from st_llm_cli.recipe.sources import Annotations
+from st_llm_cli.training.data.example import Task
+from st_llm_cli.training.data.record import Records, read_records
+
+
+def read(folder: Path, name: str, text: str) -> Records:
+    file = folder / "annotations"
+    file.write_text(text, encoding="utf-8")
+    return read_records(name, Annotations(annotations=str(file), media=str(folder)))
+
+
+def read_one(folder: Path, name: str, entry: Any) -> Records:
+    return read(folder, name, json.dumps(entry) if name == "jsonl" else json.dumps([entry]))
+
+
+def test_videochat2_entry(tmp_path: Path) -> None:
+    pairs = [{"i": "Watch.", "q": "Who?", "a": "a boy"}, {"q": "Where?", "a": "here"}]
+    entry = {"video": "a/b.mp4", "QA": pairs, "start": 1, "end": 2.5}
+    (record,) = read_one(tmp_path, "videochat2", entry).records
+    assert record.path == tmp_path / "a/b.mp4" and not record.is_picture
+    assert record.tasks == (Task("Who?", "a boy", instruction="Watch."), Task("Where?", "here"))
+    assert (record.line, record.start, record.end) == (1, 1.0, 2.5)
+
+
+def test_a_caption_has_an_instruction_and_no_question(tmp_path: Path) -> None:
+    entry = {"image": "a.jpg", "QA": [{"i": "Describe.", "q": "", "a": "a dog"}]}
+    (record,) = read_one(tmp_path, "videochat2", entry).records
+    assert record.is_picture
+    assert record.tasks == (Task("", "a dog", instruction="Describe."),)
+
+
+@pytest.mark.parametrize("asked", ["<video>\nWho?", "Who?\n<image>", "<image>Who?", "Who?"])
+def test_conversation_entry(tmp_path: Path, asked: str) -> None:
+    said = [("human", asked), ("gpt", "a boy"), ("user", "Where?"), ("assistant", "here")]
+    turns = [{"from": speaker, "value": text} for speaker, text in said]
+    (record,) = read_one(tmp_path, "conversations", {"video": "a.mp4", "conversations": turns}).records
+    assert record.tasks == (Task("Where?", "here", history=(("Who?", "a boy"),), learns_history=True),)
+
+
+def test_line_entry(tmp_path: Path) -> None:
+    entry = {"video": "a.mp4", "question": "Who?", "answer": "a boy", "start": 3}
+    (record,) = read_one(tmp_path, "jsonl", entry).records
+    assert record.tasks == (Task("Who?", "a boy"),)
+    assert (record.start, record.end) == (3.0, None)
+
+
+def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
+    good = '{"video": "a.mp4", "QA": [{"q": "Who?", "a": "me"}]}'
+    text = f'[\n  {good},\n\n  {{"video":\n"b.mp4"}},\n{good}\n]'
+    found = read(tmp_path, "videochat2", text)
+    assert [record.line for record in found.records] == [2, 6]
+    assert found.mistakes == ((4, "'QA' is missing"),)
+
+
+def test_lines_of_json_lines_skip_blank_ones_and_go_on_after_a_broken_one(tmp_path: Path) -> None:
+    good = '{"video": "a.mp4", "question": "Who?", "answer": "me"}'
+    found = read(tmp_path, "jsonl", f"{good}\n\n{{broken\n{good}\n")
+    assert [record.line for record in found.records] == [1, 4]
+    ((line, what),) = found.mistakes
+    assert line == 3 and what.startswith("is not JSON: ")
+
+
+WRONG: dict[str, tuple[str, Any, str]] = {
+    "no medium": ("videochat2", {"QA": []}, "names neither video nor image; one of the two it must be"),
+    "two media": ("videochat2", {"video": "a", "image": "b"}, "names video and image; one of the two"),
+    "number for a path": ("videochat2", {"video": 3}, "'video' is a number, not text"),
+    "empty path": ("videochat2", {"video": " "}, "'video' is empty"),
+    "no pairs": ("videochat2", {"video": "a", "QA": []}, "'QA' is empty, not a list with something in it"),
+    "pair is text": ("videochat2", {"video": "a", "QA": ["x"]}, "QA.0 is text, not a block"),
+    "no answer": ("videochat2", {"video": "a", "QA": [{"q": "x"}]}, "QA.0.'a' is missing"),
+    "empty answer": ("videochat2", {"video": "a", "QA": [{"q": "x", "a": ""}]}, "QA.0.'a' is empty"),
+    "nothing asked": (
+        "videochat2",
+        {"video": "a", "QA": [{"q": "", "a": "x"}]},
+        "and there is no instruction",
+    ),
+    "start as text": (
+        "videochat2",
+        {"video": "a", "start": "1"},
+        "'start' is \"1\", not a number of seconds",
+    ),
+    "end before start": (
+        "videochat2",
+        {"video": "a", "start": 3, "end": 2},
+        "ends at 2 s, not after its start at 3 s",
+    ),
+    "not a block": ("videochat2", "a.mp4", "is not a block of keys and values"),
+    "gpt speaks first": (
+        "conversations",
+        {"video": "a", "conversations": [{"from": "gpt", "value": "x"}]},
+        "conversations.0.from is 'gpt', where 'human' is expected",
+    ),
+    "nothing answered": (
+        "conversations",
+        {"video": "a", "conversations": [{"from": "human", "value": "x"}]},
+        "the last question has no answer",
+    ),
+    "only a placeholder": (
+        "conversations",
+        {"video": "a", "conversations": [{"from": "human", "value": "<video>"}]},
+        "conversations.0.value asks nothing",
+    ),
+    "no question": ("jsonl", {"video": "a", "answer": "x"}, "'question' is missing"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_mistake_is_named(tmp_path: Path, case: str) -> None:
+    name, entry, expected = WRONG[case]
+    found = read_one(tmp_path, name, entry)
+    assert not found.records
+    ((line, what),) = found.mistakes
+    assert line == 1 and expected in what
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        ('{"video": "a"}', 1, "is not a JSON list"),
+        ('[\n{"a": 1}\n{"b": 2}]', 3, "',' or ']' is missing"),
+        ('[\n\n{"a" 1}]', 3, "is not JSON: Expecting ':' delimiter"),
+        ('[\n{"a": 1},\n', 3, "is not JSON: Expecting value"),
+    ],
+)
+def test_file_that_is_no_list_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int, expected: str
+) -> None:
+    *_, last = read(tmp_path, "videochat2", text).mistakes
+    assert last.line == line and expected in last.what
+
+
+def test_files_and_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json: cannot be read: No such file"):
+        read_records("videochat2", Annotations(annotations=str(tmp_path / "none.json"), media=str(tmp_path)))
+    with pytest.raises(DataError, match=r"media: no such folder \(it is the 'media' of a\.json\)"):
+        read_records("videochat2", Annotations(annotations="a.json", media=str(tmp_path / "media")))
