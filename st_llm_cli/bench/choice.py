@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from st_llm_cli.bench.files import Row, name_problem, text_in
 from st_llm_cli.bench.sample import LETTERS, Media, Sample
@@ -14,6 +15,24 @@ def question_block(question: str, candidates: Sequence[str]) -> str:
     lines = [f"Question: {question}", "Options:"]
     lines += [f"({letter}) {text}" for letter, text in zip(LETTERS, candidates, strict=False)]
     return "\n".join(lines).rstrip()
+
+
+def lmms_eval_block(question: str, candidates: Sequence[str]) -> str:
+    """Write a question with its lettered options and its one instruction as lmms-eval writes them."""
+    options = "\n".join(f"({letter}) {text}" for letter, text in zip(LETTERS, candidates, strict=False))
+    return f"Question:{question}\nOption:\n{options}\nOnly give the best option.\n"
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """How an evaluation program puts a multiple-choice question."""
+
+    about: str
+    """One line."""
+    block: Callable[[str, Sequence[str]], str]
+    """Writes a question with its options."""
+    max_new_tokens: int | None = None
+    """Longest answer that the program lets be written; None: the benchmark's own number."""
 
 
 def candidates_in(row: Row, where: str) -> tuple[str, ...]:
@@ -71,3 +90,14 @@ def option_reply(sample: Sample, option: int) -> str:
     return {"choice": f"{letter}) {text}", "lettered choice": f"{letter}. {text}", "pair": letter}.get(
         sample.kind, text
     )
+
+
+PROMPT_STYLES = {
+    "released": PromptStyle("ST-LLM's published script: one turn, the answer begun", question_block),
+    "videochat2": PromptStyle("VideoChat2 (Ask-Anything): a turn for the video before it", question_block),
+    "vlmevalkit": PromptStyle("VLMEvalKit: the system message in front only", question_block),
+    "lmms-eval": PromptStyle(
+        "lmms-eval: no system message, the answer not begun, 16 tokens", lmms_eval_block, 16
+    ),
+}
+"""Styles of `--prompt-style`; what stands around the question is the model's matter (`CHOICE_STYLES`)."""

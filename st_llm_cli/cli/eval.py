@@ -87,6 +87,14 @@ def evaluate(
             rich_help_panel=ANSWER,
         ),
     ] = None,
+    prompt_style: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Multiple choice as put by: released, videochat2, vlmevalkit, lmms-eval.",
+            rich_help_panel=ANSWER,
+        ),
+    ] = "released",
     released: Annotated[
         bool,
         typer.Option(
@@ -101,6 +109,14 @@ def evaluate(
         typer.Option(metavar="N", help="Frames per clip; default: the model's own.", rich_help_panel=ANSWER),
     ] = None,
     max_new_tokens: MaxNewTokensOption = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Questions answered together; the answers do not depend on it.",
+            rich_help_panel=ANSWER,
+        ),
+    ] = 1,
     scorer: Annotated[
         str,
         typer.Option(metavar="NAME", help="The one to put first: strict or released.", rich_help_panel=SCORE),
@@ -139,7 +155,7 @@ def evaluate(
     if list_all:
         _list(as_json)
         return
-    from st_llm_cli.stages.eval_plan import Plan, check_plan
+    from st_llm_cli.stages.eval_plan import Plan, check_batch_size, check_plan
 
     name, benchmark = _benchmark(bench)
     check_scorer(scorer)
@@ -155,15 +171,19 @@ def evaluate(
         limit=limit,
         seed=seed,
         max_new_tokens=max_new_tokens,
+        prompt_style=prompt_style,
     )
     check_plan(plan)
+    check_batch_size(batch_size)
     if check:
         _check(plan, as_json)
         return
     controls = _controls(control)
     judge = judge_named(judge_url, judge_model, judge_key_env)
     folder = output or Path("runs") / f"eval-{name}"
-    result, controlled = _run(plan, folder, controls, model=model, device=device, dtype=dtype, cache=cache)
+    result, controlled = _run(
+        plan, folder, controls, batch_size, model=model, device=device, dtype=dtype, cache=cache
+    )
     judged = None if judge is None else have_judged(result.predictions, folder, judge, scorer)
     gain = _gain(result, controlled, scorer)
     report_on(folder, result.report, result.predictions, scorer)
@@ -239,6 +259,7 @@ def _run(
     plan: Plan,
     folder: Path,
     controls: tuple[str, ...],
+    batch_size: int,
     *,
     model: str,
     device: str,
@@ -261,11 +282,17 @@ def _run(
     controlled = {}
     try:
         with progress_of(total, what) as progress:
-            result = run(answerer, plan, folder, settings=settings, step=progress.step)
+            result = run(answerer, plan, folder, settings=settings, batch_size=batch_size, step=progress.step)
         for name in controls:
             with progress_of(total, f"{what}, {name}") as progress:
                 controlled[name] = run_control(
-                    answerer, plan, folder, name, settings=settings, step=progress.step
+                    answerer,
+                    plan,
+                    folder,
+                    name,
+                    settings=settings,
+                    batch_size=batch_size,
+                    step=progress.step,
                 )
     except KeyboardInterrupt:
         note(f"interrupted; what was answered is in {folder}, the same command goes on")

@@ -1,18 +1,17 @@
-"""Prompt + video tokens → an answer: generated, streamed, or chosen among options by their logits."""
+"""Prompt + video tokens → a written answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+from transformers import StoppingCriteria, StoppingCriteriaList
 
-from st_llm_cli.model.prompt import Prompt, clean_reply, question_ids, text_ids
+from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.prompt import PROMPT_FORMATS, Prompt, clean_reply, question_ids, text_ids
 from st_llm_cli.model.released_reply import released_reply
 from st_llm_cli.model.st_llm import Clips, StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
@@ -116,76 +115,11 @@ def generate(
     return Reply(reply_text(model, tokenizers, ids), ids)
 
 
-def stream(
-    model: StllmForConditionalGeneration,
-    tokenizers: Tokenizers,
-    prompt: Prompt,
-    video: list[Tensor],
-    **generation: Any,
-) -> Iterator[str]:
-    """Write an answer piece by piece; the pieces joined are what `generate` gives."""
-    streamer = TextIteratorStreamer(tokenizers.language, skip_special_tokens=True)
-    failed: Queue[BaseException] = Queue()
-    cancelled = _Cancelled()
-
-    def work() -> None:
-        try:
-            options = {**GREEDY, **generation, "streamer": streamer}
-            model.generate(
-                _ids(model, tokenizers, prompt),
-                video,
-                stopping_criteria=StoppingCriteriaList(
-                    [StopAfter(stop_sequences(tokenizers.language)), cancelled]
-                ),
-                **options,
-            )
-        except BaseException as error:  # the thread's errors belong to whoever reads the pieces
-            failed.put(error)
-            streamer.end()
-
-    thread = Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield from _until_end_mark(streamer)
-    finally:
-        cancelled.now = True
-        thread.join()
-    try:
-        raise failed.get_nowait()
-    except Empty:
-        return
-
-
-def option_scores(
-    model: StllmForConditionalGeneration,
-    tokenizers: Tokenizers,
-    prompt: Prompt,
-    video: list[Tensor],
-    letters: Sequence[str],
-) -> list[float]:
-    """Score the options of a multiple-choice question by the logit of each letter, without decoding.
-
-    Args:
-        model: The model.
-        tokenizers: Its tokenizers.
-        prompt: A question whose answer starts right before the letter, `… Best option:(`.
-        video: Video tokens of the clip.
-        letters: `A`, `B` … one per option.
-
-    Returns:
-        Log-probabilities among all tokens, one per letter.
-
-    Raises:
-        ValueError: If two letters start with the same token.
-    """
-    first = [text_ids(tokenizers.language, f"({letter}")[-1] for letter in letters]
-    if len(set(first)) != len(first):
-        raise ValueError("the tokenizer does not tell the option letters apart")
-    joined = model.join(_ids(model, tokenizers, prompt), video)
-    with torch.no_grad():
-        logits = model.get_output_embeddings()(model.decode(joined)[:, -1]).float()  # [1, vocabulary]
-    scores: list[float] = logits.log_softmax(dim=-1)[0, first].tolist()
-    return scores
+def forced_options(config: StllmConfig) -> dict[str, Any]:
+    """Generation options that the released chat forces upon its InstructBLIP variants; else none."""
+    if config.compat == "released" and not PROMPT_FORMATS[config.prompt_format].video_in_turn:
+        return {"repetition_penalty": 1.5}
+    return {}
 
 
 def stop_sequences(tokenizer: Any) -> list[list[int]]:
@@ -200,34 +134,6 @@ def reply_text(model: StllmForConditionalGeneration, tokenizers: Tokenizers, ids
     if model.config.compat == "released":
         return released_reply(tokenizers.language, ids, prompt_format=model.config.prompt_format)
     return clean_reply(tokenizers.language.decode(ids, skip_special_tokens=True))
-
-
-class _Cancelled(StoppingCriteria):
-    """Stop when the reader has gone."""
-
-    now = False
-
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        return torch.full((len(input_ids),), self.now, device=input_ids.device)
-
-
-def _until_end_mark(pieces: Iterator[str]) -> Iterator[str]:
-    """Pass text on, holding back what may be the start of `###`."""
-    held, started = "", False
-    for piece in pieces:
-        held += piece
-        if not started:
-            held = held.lstrip()
-        if "###" in held:
-            held = held.split("###")[0].rstrip()
-            break
-        safe = held.rstrip("#").rstrip()
-        if safe:
-            started = True
-            yield safe
-            held = held[len(safe) :]
-    if held.strip():
-        yield held.rstrip()
 
 
 def _ids(model: StllmForConditionalGeneration, tokenizers: Tokenizers, prompt: Prompt) -> Tensor:

@@ -37,9 +37,6 @@ DROPPED_TOGETHER = 4
 """Turns that are left out at a time when a conversation grows too long: what remains is then read again after
 every fourth turn only, not after each."""
 
-RELEASED_REPETITION_PENALTY = 1.5
-"""Forced by the released chat of the InstructBLIP variants."""
-
 
 @dataclass(frozen=True)
 class Work:
@@ -208,7 +205,7 @@ class Session:
             UsageError: If clips and question alone are more than the language model reads.
         """
         draft = _Draft(time.perf_counter())
-        generation = self._settings(generation or Generation())
+        generation = replace(generation or Generation(), **answering.forced_options(self.model.config))
         prompt = self._prompt(question, generation)
         prefix = self._prefix if self.reuse else PrefixCache()
         reused = prefix.begin(prompt.places) if generation.num_beams == 1 else 0
@@ -280,11 +277,6 @@ class Session:
             self.shown_after[clip] = min(turns, len(self.turns))
 
     # ---- writing down what stands before the answer
-
-    def _settings(self, generation: Generation) -> Generation:
-        if self._released and not PROMPT_FORMATS[self.model.config.prompt_format].video_in_turn:
-            return replace(generation, repetition_penalty=RELEASED_REPETITION_PENALTY)
-        return generation
 
     def _prompt(self, question: str, generation: Generation) -> _Prompt:
         if self._released:

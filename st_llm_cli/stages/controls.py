@@ -15,6 +15,7 @@ import numpy as np
 
 from st_llm_cli.stages.eval import Answerer, Result, run
 from st_llm_cli.stages.eval_plan import Plan
+from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -79,17 +80,15 @@ class Controlled:
         """Read the clips' pictures; tokens kept of the clips as they are would be of no use."""
         return read_clips(requests)
 
-    def answer(self, clip: Any, question: str, **generation: Any) -> str:
-        """Answer a question about the changed clip."""
-        return self.model.answer(self.change(clip, self.seed), question, **generation)
-
-    def answer_choice(self, clip: Any, question: str, **generation: Any) -> str:
-        """Write the answer to a multiple-choice question about the changed clip."""
-        return self.model.answer_choice(self.change(clip, self.seed), question, **generation)
-
-    def choose(self, clip: Any, question: str, letters: str) -> int:
-        """Choose an option for the changed clip."""
-        return self.model.choose(self.change(clip, self.seed), question, letters)
+    def answer_all(self, questions: Sequence[Question], batch_size: int = 1) -> Iterator[Answer]:
+        """Answer questions about changed clips."""
+        changed = {
+            identity: self.change(clip, self.seed)
+            for identity, clip in {id(question.clip): question.clip for question in questions}.items()
+        }
+        return self.model.answer_all(
+            [replace(question, clip=changed[id(question.clip)]) for question in questions], batch_size
+        )
 
 
 def run_control(
@@ -99,12 +98,15 @@ def run_control(
     control: str,
     *,
     settings: dict[str, Any] | None = None,
+    batch_size: int = 1,
     step: Callable[[str], None] = lambda id: None,
 ) -> Result:
     """Run an evaluation through a control, into a folder of its own below the run's; see `eval.run`."""
     controlled = Controlled(model, control, plan.seed)
     own = {**(settings or {}), "control": control}
-    return run(controlled, plan, folder / f"control-{control}", settings=own, step=step)
+    return run(
+        controlled, plan, folder / f"control-{control}", settings=own, batch_size=batch_size, step=step
+    )
 
 
 def _chosen(clip: Clip, order: Sequence[int]) -> Clip:

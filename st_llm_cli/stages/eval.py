@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from st_llm_cli.bench.benchmarks import BENCHMARKS
-from st_llm_cli.bench.choice import option_reply, options_prompt
+from st_llm_cli.bench.choice import PROMPT_STYLES, option_reply, options_prompt
 from st_llm_cli.bench.report import Report, report_of
 from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.stages.eval_plan import Plan, askable, frames_of, load
 from st_llm_cli.stages.prediction_file import PredictionFile
+from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -36,14 +37,8 @@ class Answerer(Protocol):
     def read_clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Any]]:
         """Read clips to ask about: each request with its clip, or with the error that stands for it."""
 
-    def answer(self, clip: Any, question: str, **generation: Any) -> str:
-        """Answer a question about a clip."""
-
-    def answer_choice(self, clip: Any, question: str, **generation: Any) -> str:
-        """Write the answer to a multiple-choice question."""
-
-    def choose(self, clip: Any, question: str, letters: str) -> int:
-        """Choose an option of a multiple-choice question without writing anything."""
+    def answer_all(self, questions: Sequence[Question], batch_size: int = 1) -> Iterator[Answer]:
+        """Answer questions, so many at a time; what is answered does not depend on that number."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,7 @@ def run(
     folder: Path,
     *,
     settings: dict[str, Any] | None = None,
+    batch_size: int = 1,
     step: Callable[[str], None] = lambda id: None,
 ) -> Result:
     """Ask all questions that have no answer yet, and score the answers.
@@ -71,6 +67,7 @@ def run(
         plan: What is asked, and how.
         folder: Where predictions and scores go; an interrupted run goes on here.
         settings: What else decides an answer (name of the model …).
+        batch_size: Questions that are answered together; the answers do not depend on it.
         step: Called with the id of each question that is through.
 
     Raises:
@@ -86,7 +83,7 @@ def run(
         for id in done:
             step(id)
         waiting = [sample for sample in questions if sample.id not in done]
-        for prediction in predict(model, plan, waiting):
+        for prediction in predict(model, plan, waiting, batch_size):
             file.add(prediction)
             step(prediction.sample.id)
         file.finish()
@@ -107,6 +104,7 @@ def evaluate(
     answer: str = "options",
     num_frames: int | None = None,
     seed: int = 0,
+    batch_size: int = 1,
 ) -> Report:
     """Measure a model on a benchmark; `stllm eval` does the same and can be interrupted.
 
@@ -119,6 +117,7 @@ def evaluate(
         answer: Multiple choice: `options` scores the letters, `generate` has the answer written.
         num_frames: Frames per clip; the model's own number if None.
         seed: Of what is drawn.
+        batch_size: Questions that are answered together; the answers do not depend on it.
 
     Returns:
         The numbers, each with what it covers.
@@ -129,7 +128,7 @@ def evaluate(
     """
     plan = Plan(benchmark, Path(data), answer, num_frames, False, tuple(tasks), limit, seed)
     loaded, selected = load(plan)
-    predictions = list(predict(model, plan, _questions(plan, selected)))
+    predictions = list(predict(model, plan, _questions(plan, selected), batch_size))
     return report_of(benchmark, loaded, selected, predictions)
 
 
@@ -142,22 +141,45 @@ def _questions(plan: Plan, selected: Sequence[Sample]) -> list[Sample]:
     return questions
 
 
-def predict(model: Answerer, plan: Plan, samples: Sequence[Sample]) -> Iterator[Prediction]:
-    """Ask questions one by one, those about the same part of the same clip in a row.
+def predict(
+    model: Answerer, plan: Plan, samples: Sequence[Sample], batch_size: int = 1
+) -> Iterator[Prediction]:
+    """Ask questions, those about the same part of the same clip in a row, single ones in batches.
 
     A clip that cannot be read is named in the predictions of its questions; it does not stop the rest.
     """
-    batches: dict[tuple[Request, ...], list[Sample]] = {}
+    single: list[tuple[Sample, Any]] = []
+    for own, clip in _clips(model, plan, samples):
+        if isinstance(clip, VideoError | UsageError):  # the question's own seconds may be the mistake
+            for sample in own:
+                yield Prediction(sample, None, error=f"{type(clip).__name__}: {clip.what}")
+        elif isinstance(clip, StllmError):
+            raise clip
+        elif len(own) > 1:  # they share what is seen and read of it
+            yield from _ask(model, plan, [(sample, clip) for sample in own], batch_size)
+        else:
+            single.append((own[0], clip))
+        if len(single) == batch_size:
+            yield from _ask(model, plan, single, batch_size)
+            single = []
+    if single:
+        yield from _ask(model, plan, single, batch_size)
+
+
+def _clips(
+    model: Answerer, plan: Plan, samples: Sequence[Sample]
+) -> Iterator[tuple[list[Sample], Any | StllmError]]:
+    """Read each clip once; give it with the questions about it."""
+    about: dict[tuple[Request, ...], list[Sample]] = {}
     for sample in samples:
         requests = tuple(request_for(model, plan, media) for media in sample.clips)
-        batches.setdefault(requests, []).append(sample)
-    single = [requests for requests in batches if len(requests) == 1]
-    for request, clip in model.read_clips([requests[0] for requests in single]):
-        yield from _ask_all(model, plan, batches[(request,)], clip)
-    for requests in batches:
+        about.setdefault(requests, []).append(sample)
+    whole = [requests for requests in about if len(requests) == 1]
+    for request, clip in model.read_clips([requests[0] for requests in whole]):
+        yield about[(request,)], clip
+    for requests in about:
         if len(requests) > 1:
-            clips = [clip for _, clip in read_clips(requests)]
-            yield from _ask_all(model, plan, batches[requests], join_clips(clips))
+            yield about[requests], join_clips([clip for _, clip in read_clips(requests)])
 
 
 def request_for(model: Answerer, plan: Plan, media: Media) -> Request:
@@ -192,30 +214,29 @@ def join_clips(clips: Sequence[Clip | StllmError]) -> Clip | StllmError:
     return Clip(frames, indices, times, whole[0].source)
 
 
-def ask(model: Answerer, plan: Plan, sample: Sample, clip: Any) -> Prediction:
-    """Ask one question about a clip that was read."""
+def question_of(plan: Plan, sample: Sample, clip: Any) -> Question:
+    """Put a benchmark's question about a clip that was read."""
+    benchmark, style = BENCHMARKS[plan.benchmark], PROMPT_STYLES[plan.prompt_style]
     if sample.candidates and plan.answer == "options":
-        option = model.choose(clip, options_prompt(sample), sample.letters)
-        return Prediction(sample, option_reply(sample, option), option)
-    benchmark = BENCHMARKS[plan.benchmark]
-    limit = plan.max_new_tokens or benchmark.max_new_tokens
+        name = plan.prompt_style if sample.kind == "choice" else "released"
+        return Question(clip, options_prompt(sample), sample.letters, name)
     if sample.kind == "choice":
-        return Prediction(sample, model.answer_choice(clip, sample.prompt, max_new_tokens=limit))
+        limit = plan.max_new_tokens or style.max_new_tokens or benchmark.max_new_tokens
+        return Question(clip, sample.prompt, style=plan.prompt_style, max_new_tokens=limit)
+    limit = plan.max_new_tokens or benchmark.max_new_tokens
     beams = benchmark.num_beams if plan.released else 1
-    reply = model.answer(clip, sample.prompt, max_new_tokens=limit, num_beams=beams)
-    return Prediction(sample, reply)
+    return Question(clip, sample.prompt, max_new_tokens=limit, num_beams=beams)
 
 
-def _ask_all(
-    model: Answerer, plan: Plan, samples: Sequence[Sample], clip: Any | StllmError
+def _ask(
+    model: Answerer, plan: Plan, asked: Sequence[tuple[Sample, Any]], batch_size: int
 ) -> Iterator[Prediction]:
-    for sample in samples:
-        if isinstance(clip, VideoError | UsageError):  # the question's own seconds may be the mistake
-            yield Prediction(sample, None, error=f"{type(clip).__name__}: {clip.what}")
-        elif isinstance(clip, StllmError):
-            raise clip
+    questions = [question_of(plan, sample, clip) for sample, clip in asked]
+    for (sample, _), answer in zip(asked, model.answer_all(questions, batch_size), strict=True):
+        if isinstance(answer, int):
+            yield Prediction(sample, option_reply(sample, answer), answer)
         else:
-            yield ask(model, plan, sample, clip)
+            yield Prediction(sample, answer)
 
 
 def _plain(plan: Plan) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from st_llm_cli.bench.benchmark import Benchmark, Loaded
 from st_llm_cli.bench.benchmarks import BENCHMARKS
+from st_llm_cli.bench.choice import PROMPT_STYLES
 from st_llm_cli.bench.sample import Media, Sample
 from st_llm_cli.errors import UsageError
 
@@ -41,6 +42,8 @@ class Plan:
     seed: int = 0
     max_new_tokens: int | None = None
     """Longest written answer, tokens; the benchmark's own number if None."""
+    prompt_style: str = "released"
+    """How multiple-choice questions are put: key of `PROMPT_STYLES`."""
 
 
 def benchmark_named(name: str) -> Benchmark:
@@ -66,7 +69,15 @@ def load(plan: Plan) -> tuple[Loaded, list[Sample]]:
     if plan.benchmark == "shapes":
         draw_shapes(plan.data)
     loaded = benchmark.load(plan.data)
-    return loaded, select(loaded.samples, plan.tasks, plan.limit, plan.seed)
+    selected = select(loaded.samples, plan.tasks, plan.limit, plan.seed)
+    return loaded, [_in_style(sample, plan.prompt_style) for sample in selected]
+
+
+def _in_style(sample: Sample, style: str) -> Sample:
+    """Write a multiple-choice question as a style does; other kinds bring words of their own."""
+    if sample.kind != "choice":
+        return sample
+    return replace(sample, prompt=PROMPT_STYLES[style].block(sample.question, sample.candidates))
 
 
 def check_plan(plan: Plan) -> None:
@@ -79,6 +90,12 @@ def check_plan(plan: Plan) -> None:
         raise UsageError(
             f"unknown way to answer '{plan.answer}'", where="--answer", fix=nearest(plan.answer, ANSWERS)
         )
+    if plan.prompt_style not in PROMPT_STYLES:
+        what, fix = f"unknown style '{plan.prompt_style}'", nearest(plan.prompt_style, PROMPT_STYLES)
+        raise UsageError(what, where="--prompt-style", fix=fix)
+    if plan.released and plan.prompt_style != "released":
+        what = f"the style '{plan.prompt_style}' contradicts the released one"
+        raise UsageError(what, where="--prompt-style", fix="leave out --prompt-style, or --released")
     if plan.released and plan.num_frames is not None:
         what = f"{plan.num_frames} frames contradict the released number"
         raise UsageError(what, where="--frames", fix="leave out --frames, or --released")
@@ -90,6 +107,16 @@ def check_plan(plan: Plan) -> None:
     for option, number in numbers.items():
         if number is not None and number < 1:
             raise UsageError(f"{number} is not above 0", where=option, fix="give at least 1")
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a number of questions that cannot be answered together.
+
+    Raises:
+        UsageError: If it is not above 0.
+    """
+    if batch_size < 1:
+        raise UsageError(f"{batch_size} is not above 0", where="--batch-size", fix="give at least 1")
 
 
 def draw_shapes(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,12 @@ import numpy as np
 from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.checkpoint import load_checkpoint
-from st_llm_cli.model.prompt import Prompt, chat_prompt, choice_prompt
+from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.prompt import Prompt, chat_prompt
+from st_llm_cli.model.session import Session
+from st_llm_cli.stages.answer_many import answer_all
 from st_llm_cli.stages.clip_tokens import ClipTokens, Look, SeenClip
+from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -122,24 +126,29 @@ class VideoModel:
         Raises:
             UsageError: If clip and question are longer than what the language model can read.
         """
-        prompt = self._chat_prompt(question)
-        video = self.encode(clip, prompt)
-        options = self._options(prompt, video, generation)
-        limit = answering.RELEASED_MAX_LENGTH if self._released else None
-        return answering.generate(
-            self.model, self.tokenizers, prompt, video, max_length=limit, **options
-        ).text
+        return self.written(self.looked(clip), self.chat_prompt(question), generation)
 
     def stream(self, clip: Look, question: str, **generation: Any) -> Iterator[str]:
-        """Answer piece by piece; the pieces joined are the answer."""
-        if self._released or (generation.get("num_beams") or 1) > 1:
-            # Nothing is settled before the last beam is, or before the released code cleans the whole reply.
+        """Answer piece by piece; the pieces joined are the answer. Closing the iterator stops the work.
+
+        Args:
+            clip: As for `answer`.
+            question: As for `answer`.
+            generation: As for `answer`.
+
+        Raises:
+            UsageError: If clip and question are longer than what the language model can read.
+        """
+        if self._released:  # the released code cleans the whole reply: nothing is settled before
             yield self.answer(clip, question, **generation)
             return
-        prompt = self._chat_prompt(question)
-        video = self.encode(clip, prompt)
-        options = self._options(prompt, video, generation)
-        yield from answering.stream(self.model, self.tokenizers, prompt, video, **options)
+        session = Session(self.model, self.tokenizers)
+        looked = self.looked(clip)
+        name = Path(clip.source.path).name
+        session.show(name, features=looked.get("features"), queries=looked.get("queries"))
+        given = {name: value for name, value in generation.items() if value is not None}
+        seed = self.seed if self.seed is not None else int(np.random.default_rng().integers(2**31))
+        yield from session.ask(question, Generation(**given, seed=seed))
 
     def choose(self, clip: Look, question: str, letters: str) -> int:
         """Choose an option of a multiple-choice question without writing anything.
@@ -152,35 +161,55 @@ class VideoModel:
         Returns:
             Place of the best option, from 0.
         """
-        prompt = choice_prompt(question)
-        video = self.encode(clip, prompt)
-        scores = answering.option_scores(self.model, self.tokenizers, prompt, video, letters)
-        return int(np.argmax(scores))
+        (option,) = self.answer_all([Question(clip, question, letters, "released")])
+        assert isinstance(option, int)
+        return option
 
-    def answer_choice(self, clip: Look, question: str, **generation: Any) -> str:
-        """Write the answer to a multiple-choice question, as the released MVBench script has it written.
+    def answer_all(self, questions: Sequence[Question], batch_size: int = 1) -> Iterator[Answer]:
+        """Answer questions, a batch at a time; what is answered does not depend on the size of batches.
+
+        A clip is looked at once for all questions about it; where no question has a say in its tokens and all
+        questions are about it, the language model reads it once too.
 
         Args:
-            clip: From `read_clip`.
-            question: The question with its lettered options, a line each.
-            generation: As for `answer`; the released script is greedy, with 100 new tokens.
+            questions: About clips from `read_clip` or from this model's `read_clips`.
+            batch_size: Questions that are answered together.
+
+        Yields:
+            Answers, in the order of the questions.
+
+        Raises:
+            UsageError: If a clip and a question are longer than what the language model can read.
+        """
+        return answer_all(self, questions, batch_size)
+
+    # ---- looking
+
+    def looked(self, clip: Look) -> dict[str, Tensor]:
+        """Go as far from a clip's pictures to its tokens as no question has a say.
 
         Returns:
-            How the answer goes on behind `Best option:(`, such as `C) text`.
-        """
-        prompt = choice_prompt(question)
-        video = self.encode(clip, prompt)
-        return answering.generate(self.model, self.tokenizers, prompt, video, **generation).text
-
-    def encode(self, clip: Look, prompt: Prompt) -> list[Tensor]:
-        """Look at a clip, [tokens, hidden], with the question in mind if the model reads it.
+            `features` or `queries`, of every frame.
 
         Raises:
             UsageError: If the clip has more frames than the model can tell apart.
         """
+        import torch
+
         if isinstance(clip, SeenClip):
-            return self._go_on_from(clip, prompt)
-        return answering.encode(self.model, self.tokenizers, prompt, frames=self.pixels(clip)[None])
+            level = "features" if clip.level == "frames" else "queries"
+            return {level: clip.tokens.to(self.model.device)}
+        with torch.no_grad():
+            (features,) = self.model.encode_vision([self.pixels(clip)])
+            if self.model.config.reads_question:
+                return {"features": features}
+            return {"queries": self.model.encode_queries([features])[0]}
+
+    def encoded(self, looked: dict[str, Tensor], prompt: Prompt) -> Tensor:
+        """Go on to the video tokens, [tokens, hidden]."""
+        levels: dict[str, Any] = {name: [tokens] for name, tokens in looked.items()}
+        (video,) = answering.encode(self.model, self.tokenizers, prompt, **levels)
+        return video
 
     def pixels(self, clip: Clip) -> Tensor:
         """Normalised frames of a clip of any picture size, [frames, 3, size, size], on the model's device.
@@ -197,13 +226,6 @@ class VideoModel:
             frames = np.stack([self.transform(frame) for frame in frames])
         return normalize(frames, config.image_mean, config.image_std).to(self.model.device)
 
-    def _go_on_from(self, clip: SeenClip, prompt: Prompt) -> list[Tensor]:
-        """Look no further than the tokens of a clip."""
-        tokens = [clip.tokens.to(self.model.device)]
-        if clip.level == "frames":
-            return answering.encode(self.model, self.tokenizers, prompt, features=tokens)
-        return answering.encode(self.model, self.tokenizers, prompt, queries=tokens)
-
     def caveat(self, clip: Look) -> str | None:
         """Say in one line why its answers about this clip are not to be trusted; None if they may be."""
         if self.model.config.trained_on != "shapes":
@@ -215,32 +237,38 @@ class VideoModel:
     def _released(self) -> bool:
         return self.model.config.compat == "released"
 
-    def _chat_prompt(self, question: str) -> Prompt:
+    def chat_prompt(self, question: str) -> Prompt:
+        """Put a question in plain words."""
         config = self.model.config
         return chat_prompt(config.prompt_format, question, system=True, released=self._released)
 
-    def _options(self, prompt: Prompt, video: list[Tensor], generation: dict[str, Any]) -> dict[str, Any]:
-        """Complete the generation options, and refuse what the language model could not read."""
+    def written(self, looked: dict[str, Tensor], prompt: Prompt, generation: dict[str, Any]) -> str:
+        """Write the answer to a question in plain words."""
         import torch
 
-        config = self.model.config
+        video = self.encoded(looked, prompt)
         options = {**answering.GREEDY, **generation}
         if options.get("temperature") or options.get("top_p"):
             options["do_sample"] = True
         elif "temperature" in options:  # temperature 0 is the common way to ask for greedy
             del options["temperature"]
-        if self._released and config.prompt_format == "instructblip":
-            options["repetition_penalty"] = 1.5  # forced by the released chat for this format
+        options |= answering.forced_options(self.model.config)
         if self.seed is not None:
             torch.manual_seed(self.seed)
-        text = len(prompt.ids(self.tokenizers.language, config)) - 1
-        needed = text + len(video[0]) + options["max_new_tokens"]
-        most = getattr(config.text_config, "max_position_embeddings", None)
-        if most is not None and needed > most and not self._released:
-            parts = f"{len(video[0])} video + {text} text + {options['max_new_tokens']} new tokens"
-            what = f"{parts} are more than the {most} the language model reads"
-            raise UsageError(what, where="--frames", fix="look at fewer frames, or lower --max-new-tokens")
-        return options
+        text = len(prompt.ids(self.tokenizers.language, self.model.config)) - 1
+        self.check_length(text, len(video), options["max_new_tokens"])
+        limit = answering.RELEASED_MAX_LENGTH if self._released else None
+        return answering.generate(
+            self.model, self.tokenizers, prompt, [video], max_length=limit, **options
+        ).text
+
+    def check_length(self, text: int, video: int, new: int) -> None:
+        """Refuse what the language model could not read."""
+        most = getattr(self.model.config.text_config, "max_position_embeddings", None)
+        if most is not None and text + video + new > most and not self._released:
+            what = f"{video} video + {text} text + {new} new tokens are more than the {most}"
+            fix = "look at fewer frames, or lower --max-new-tokens"
+            raise UsageError(f"{what} the language model reads", where="--frames", fix=fix)
 
 
 def looks_like_shapes(frames: np.ndarray[Any, np.dtype[np.uint8]]) -> bool:

@@ -113,6 +113,12 @@ def test_check_says_what_is_missing_where_and_from(stllm: Stllm, tmp_path: Path)
             "--answer: the released",
         ),
         (("--bench", "mvbench", "--data", "x", "--limit", "0"), "--limit: 0 is not above 0"),
+        (("--bench", "mvbench", "--data", "x", "--batch-size", "0"), "--batch-size: 0 is not above 0"),
+        (("--bench", "mvbench", "--data", "x", "--prompt-style", "lmms"), "did you mean 'lmms-eval'"),
+        (
+            ("--bench", "mvbench", "--data", "x", "--prompt-style", "lmms-eval", "--released"),
+            "contradicts the released one",
+        ),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], message: str, stllm: Stllm) -> None:

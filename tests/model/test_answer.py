@@ -1,13 +1,10 @@
-import threading
-import time
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
 from st_llm_cli.model import answer as answering
-from st_llm_cli.model.answer import StopAfter, encode, generate, option_scores, stop_sequences, stream
+from st_llm_cli.model.answer import StopAfter, encode, generate, stop_sequences
 from st_llm_cli.model.prompt import Prompt, chat_prompt, text_ids
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
@@ -27,30 +24,6 @@ def test_reply_is_the_decoded_ids() -> None:
     reply = generate(model, tokenizers, prompt, video, max_new_tokens=12, stop=[])
     assert 1 <= len(reply.ids) <= 12
     assert reply.text == answering.reply_text(model, tokenizers, reply.ids)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_streamed_pieces_are_the_reply(seed: int) -> None:
-    model, tokenizers, prompt, video = ready(seed)
-    whole = generate(model, tokenizers, prompt, video, max_new_tokens=20).text
-    assert "".join(stream(model, tokenizers, prompt, video, max_new_tokens=20)) == whole
-
-
-def test_error_in_the_stream_reaches_the_reader() -> None:
-    model, tokenizers, prompt, video = ready()
-    with pytest.raises(ValueError, match="temperature"):
-        list(stream(model, tokenizers, prompt, video, do_sample=True, temperature=-1.0))
-
-
-def test_stream_that_is_left_stops_working() -> None:
-    model, tokenizers, prompt, video = ready()
-    before = threading.active_count()
-    pieces = stream(model, tokenizers, prompt, video, max_new_tokens=400, min_new_tokens=400)
-    next(pieces)
-    began = time.monotonic()
-    pieces.close()
-    assert threading.active_count() == before
-    assert time.monotonic() - began < 5
 
 
 def test_question_is_looked_for_by_a_qformer_that_reads_it() -> None:
@@ -80,26 +53,6 @@ def test_what_is_too_long_loses_its_beginning_on_request() -> None:
     assert seen[1] > 14
 
 
-@torch.no_grad()
-def test_option_scores_are_log_probabilities_of_the_letters() -> None:
-    model, tokenizers = micro_model()
-    # The micro vocabulary has digits for letters.
-    prompt = Prompt("", "###Human: What ? ###Assistant: (", False, "")
-    video = encode(model, tokenizers, prompt, frames=micro_frames()[None])
-    scores = option_scores(model, tokenizers, prompt, video, "123")
-    ids = torch.tensor([prompt.ids(tokenizers.language, model.config)])
-    logits = model(ids, frames=micro_frames()[None]).logits[0]
-    letters = [text_ids(tokenizers.language, letter)[-1] for letter in "123"]
-    assert torch.allclose(torch.tensor(scores), logits.log_softmax(-1)[letters], atol=1e-5)
-    assert sum(torch.tensor(scores).exp().tolist()) < 1
-
-
-def test_letters_that_are_one_token_cannot_be_scored() -> None:
-    model, tokenizers, prompt, video = ready()
-    with pytest.raises(ValueError, match="does not tell the option letters apart"):
-        option_scores(model, tokenizers, prompt, video, "XY")  # both unknown
-
-
 def test_rows_stop_each_at_its_own_ending() -> None:
     stop = StopAfter([[7], [8, 9]])
     rows = torch.tensor([[1, 2, 7], [1, 8, 9], [8, 9, 1], [1, 2, 9]])
@@ -110,19 +63,3 @@ def test_hashes_alone_and_after_a_word_stop_an_answer() -> None:
     _, tokenizers = micro_model()
     endings = stop_sequences(tokenizers.language)
     assert text_ids(tokenizers.language, "###") in endings
-
-
-@pytest.mark.parametrize(
-    ("pieces", "shown"),
-    [
-        (["The ", "ball ", "moves"], "The ball moves"),
-        (["The ball", "#", "##", "Human: more"], "The ball"),
-        (["  ", "The ", "ball  "], "The ball"),
-        (["a # b"], "a # b"),
-        (["ends in #"], "ends in #"),
-        (["###"], ""),
-        ([], ""),
-    ],
-)
-def test_end_mark_is_held_back_however_it_is_cut(pieces: list[str], shown: str) -> None:
-    assert "".join(answering._until_end_mark(iter(pieces))) == shown

@@ -1,6 +1,6 @@
 """Controls: what a model is shown when the order of time is taken away."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from st_llm_cli.bench.gain import gain_of
 from st_llm_cli.stages.controls import CONTROLS, Controlled, run_control
 from st_llm_cli.stages.eval import run
 from st_llm_cli.stages.eval_plan import Plan
+from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.video.clip import Clip, Source
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -40,14 +41,11 @@ class Watcher:
     def read_clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Any]]:
         return read_clips(requests)
 
-    def choose(self, shown: Clip, question: str, letters: str) -> int:
-        first, last = (float(frame[:, :32].mean()) for frame in (shown.frames[0], shown.frames[-1]))
-        return int(first > last) if first != last else 0
-
-    def answer(self, shown: Clip, question: str, **generation: Any) -> str:
-        return " ".join(str(index) for index in shown.indices)
-
-    answer_choice = answer
+    def answer_all(self, questions: Sequence[Question], batch_size: int = 1) -> Iterator[Answer]:
+        for question in questions:
+            frames, indices = question.clip.frames, question.clip.indices
+            first, last = (float(frame[:, :32].mean()) for frame in (frames[0], frames[-1]))
+            yield int(first > last) if question.letters else " ".join(map(str, indices))
 
 
 @pytest.mark.parametrize("control", SHOWN)
@@ -78,9 +76,11 @@ def test_clip_of_one_frame_can_be_controlled(control: str) -> None:
 
 
 def test_every_way_of_answering_sees_the_changed_clip() -> None:
-    model = Controlled(Watcher(), "reverse", 0)
-    assert model.answer(clip(), "q") == model.answer_choice(clip(), "q") == "3 2 1 0"
-    assert model.choose(clip(), "q", "AB") == 1 - Watcher().choose(clip(), "q", "AB")
+    shown = clip()
+    asked = [Question(shown, "q"), Question(shown, "q", style="released"), Question(shown, "q", "AB")]
+    written, styled, chosen = Controlled(Watcher(), "reverse", 0).answer_all(asked)
+    assert written == styled == "3 2 1 0"
+    assert [chosen] == [1 - option for option in Watcher().answer_all(asked[2:])]
 
 
 def test_reversal_of_reversed_clips_swaps_a_models_answers(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Evaluations with a model that answers by rote: what is asked, kept, resumed and counted."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from st_llm_cli.errors import CacheError, DataError, StllmError, UsageError, Vid
 from st_llm_cli.stages.eval import evaluate, join_clips, run
 from st_llm_cli.stages.eval_plan import Plan, askable, check_plan, load, missing_media, select
 from st_llm_cli.stages.prediction_file import NAME, PredictionFile, read_predictions
+from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.video.clip import Clip, Source
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -38,6 +39,7 @@ class Rote:
         self.asked: list[str] = []
         self.requests: list[Request] = []
         self.options: list[dict[str, Any]] = []
+        self.batches: list[int] = []
         self.stop_after = stop_after
         self.error = error
 
@@ -53,16 +55,16 @@ class Rote:
         self.asked.append(question)
         return len(question)
 
-    def choose(self, clip: Any, question: str, letters: str) -> int:
-        return self._count(question) % len(letters)
-
-    def answer(self, clip: Any, question: str, **generation: Any) -> str:
-        self.options.append(generation)
-        return "It is red." if self._count(question) % 2 else ""
-
-    def answer_choice(self, clip: Any, question: str, **generation: Any) -> str:
-        self.options.append(generation)
-        return f"{'ABC'[self._count(question) % 3]}) something"
+    def answer_all(self, questions: Sequence[Question], batch_size: int = 1) -> Iterator[Answer]:
+        self.batches.append(len(questions))
+        for question in questions:
+            count = self._count(question.text)
+            if question.letters:
+                yield count % len(question.letters)
+                continue
+            options = {"max_new_tokens": question.max_new_tokens, "num_beams": question.num_beams}
+            self.options.append({**options, "style": question.style})
+            yield f"{'ABC'[count % 3]}) something" if question.style else "It is red." if count % 2 else ""
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -248,9 +250,9 @@ def test_bounds_frames_and_folders_reach_the_video_room(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sampler", "num_frames", "options"),
     [
-        ("mvbench", "released_mvbench", None, {"max_new_tokens": 100}),
-        ("msvd", "released_chat", 64, {"max_new_tokens": 300, "num_beams": 5}),
-        ("activitynet", "released_chat", 16, {"max_new_tokens": 300, "num_beams": 5}),
+        ("mvbench", "released_mvbench", None, {"max_new_tokens": 100, "num_beams": 1, "style": "released"}),
+        ("msvd", "released_chat", 64, {"max_new_tokens": 300, "num_beams": 5, "style": None}),
+        ("activitynet", "released_chat", 16, {"max_new_tokens": 300, "num_beams": 5, "style": None}),
     ],
 )
 def test_released_protocol(
@@ -349,3 +351,19 @@ def test_evaluate_from_python_gives_the_numbers_of_a_run(tmp_path: Path) -> None
     report = evaluate(Rote(), "tvbench", data=str(MINI / "tvbench"))
     assert report == run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path).report
     assert evaluate(Rote(), "tvbench", data=MINI / "tvbench", limit=3).scorers["strict"].micro.n == 3
+
+
+def test_style_decides_words_and_length_of_multiple_choice(tmp_path: Path) -> None:
+    model = Rote()
+    plan = Plan("custom", custom(tmp_path, question(0)), "generate", prompt_style="lmms-eval")
+    run(model, plan, tmp_path / "run")
+    asked = "Question:q0\nOption:\n(A) a\n(B) b\nOnly give the best option.\n"
+    assert model.asked == [asked] == [rows(tmp_path / "run")[0]["prompt"]]
+    assert model.options == [{"max_new_tokens": 16, "num_beams": 1, "style": "lmms-eval"}]
+
+
+def test_single_questions_are_answered_in_batches_and_those_of_one_clip_together(tmp_path: Path) -> None:
+    lines = [question(number, video=f"{min(number, 5)}.mp4") for number in range(9)]
+    model = Rote()
+    run(model, Plan("custom", custom(tmp_path, *lines)), tmp_path / "run", batch_size=3)
+    assert model.batches == [3, 4, 2]
