@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
 
@@ -32,7 +33,8 @@ class Sequence:
     embeds: Tensor
     """[batch, length, hidden]."""
     attention_mask: Tensor
-    """[batch, length], 0 at padding."""
+    """[batch, length], 0 at padding; after `share_clips` what is added to the attention scores,
+    [batch, 1, length, length]."""
     position_ids: Tensor
     """[batch, length]."""
     labels: Tensor
@@ -90,6 +92,76 @@ def join(
         valid = mask.bool()
         rows.append(_join_row(ids[valid], embeds[valid], row_labels[valid], clips, positions))
     return _pad(rows, pad_embed, padding_side)
+
+
+def share_clips(rows: Sequence, clip_of_row: list[int]) -> Sequence:
+    """Lay the rows that ask about one clip behind each other, after one copy of what they begin with.
+
+    Each row sees its clip and itself, at the positions it had, but no other row: every hidden state stays as
+    it was, and the clip's tokens are read once instead of once a row.
+
+    Args:
+        rows: Padded on the right, one clip a row; rows of a clip are equal up to its last video token.
+        clip_of_row: Clip of each row, rising from 0.
+
+    Returns:
+        One sequence per clip.
+
+    Raises:
+        ValueError: If a row's answer begins right behind its clip: only one row can stand there.
+    """
+    lengths = rows.attention_mask.sum(dim=1).tolist()
+    places = torch.arange(1, rows.is_video.shape[1] + 1, device=rows.is_video.device)
+    starts = (rows.is_video * places).amax(dim=1).tolist()  # where each row's own text begins
+    if any(
+        rows.labels[row, start] != IGNORED_LABEL for row, start in enumerate(starts) if start < lengths[row]
+    ):
+        raise ValueError("an answer that begins right behind the clip cannot share it with other rows")
+    width = rows.is_video.shape[1]
+    sequences: list[list[range]] = [[] for _ in range(max(clip_of_row) + 1)]
+    for row, clip in enumerate(clip_of_row):
+        begin, start, end = (row * width + place for place in (0, starts[row], lengths[row]))
+        sequences[clip] += (
+            [range(start, end)] if sequences[clip] else [range(begin, start), range(start, end)]
+        )
+    source = _padded([[place for part in parts for place in part] for parts in sequences])
+    part_of = _padded([[number for number, part in enumerate(parts) for _ in part] for parts in sequences])
+    source, part_of = source.to(rows.embeds.device), part_of.to(rows.embeds.device)
+    there = part_of >= 0  # [clips, length]
+
+    def lay(values: Tensor, filler: float | bool) -> Tensor:
+        # One look-up for all: the gradient of one slice a row would be written out at full size for each.
+        laid = values.flatten(0, 1)[source.clamp_min(0)]
+        return laid.masked_fill(~there.view(*there.shape, *(1,) * (laid.ndim - 2)), filler)
+
+    return Sequence(
+        embeds=lay(rows.embeds, 0.0),
+        attention_mask=_scores_of_parts(part_of, rows.embeds.dtype),
+        position_ids=lay(rows.position_ids, 0),
+        labels=lay(rows.labels, IGNORED_LABEL),
+        is_video=lay(rows.is_video, False),
+    )
+
+
+def _padded(rows: list[list[int]]) -> Tensor:
+    """Lists of numbers as one tensor, -1 behind the shorter ones."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-1)
+
+
+def _scores_of_parts(part: Tensor, dtype: torch.dtype) -> Tensor:
+    """Let every position see what stands before it in its own part and in part 0.
+
+    Args:
+        part: Number of the part each position belongs to, -1 at padding, [clips, length].
+        dtype: Of the scores.
+
+    Returns:
+        0 where attention is allowed, the lowest number elsewhere, [clips, 1, length, length].
+    """
+    theirs, own = part[:, None, :], part[:, :, None]
+    seen = ((theirs == 0) | (theirs == own)).tril()  # [clips, length, length]
+    scores = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return scores.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
 def _join_row(

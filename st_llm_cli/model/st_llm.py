@@ -299,11 +299,12 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def decode(self, joined: sequence.Sequence) -> Tensor:
         """Run the language model without its head, [batch, length, hidden] after the final norm."""
+        own_numbers = self.config.positions == "original" or joined.attention_mask.ndim == 4
         output = self.language_model.get_decoder()(
             inputs_embeds=joined.embeds,
             attention_mask=joined.attention_mask,
             # Plain numbering is every language model's own default, and some take no other.
-            **({"position_ids": joined.position_ids} if self.config.positions == "original" else {}),
+            **({"position_ids": joined.position_ids} if own_numbers else {}),
             use_cache=False,
         )
         hidden: Tensor = output.last_hidden_state
@@ -338,8 +339,9 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             queries: Q-Former output instead, each [frames, queries, qformer_dim].
             question_ids: Question of each clip for the Q-Former, [clips, length].
             question_mask: [clips, length], 0 at padding.
-            clip_of_row: Which clip each row asks about, [batch], when several rows share a clip and its pass
-                through the vision encoder; questions and drop masks are then one per row.
+            clip_of_row: Which clip each row asks about, [batch], rising from 0, when several share one: it
+                is encoded once, and read once by the language model too, unless the Q-Former reads questions;
+                these are then one per row, and so are drop masks.
             mask_ratio: Share of each video's tokens to drop; None or single pictures drop nothing.
             drop_mask: Which tokens to drop instead, [clips, tokens], True where dropped.
             generator: Source of randomness of the drop masks, or one for each; the global one if None.
@@ -351,11 +353,25 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         if self.config.compat == "released" and self.bt_adapter is not None and labels is not None:
             frames = _released_three_frame_clips(frames)
-        if clip_of_row is not None:
-            frames, features, queries = self._share_clips(clip_of_row.tolist(), frames, features, queries)
+        owners = None if clip_of_row is None else clip_of_row.tolist()
+        if owners is not None and self.config.reads_question:
+            features = self.encode_vision(frames) if frames is not None else features
+            frames, features, queries = None, _spread(features, owners), _spread(queries, owners)
+            owners = None
         video, num_frames = self.encode_video(frames, features, queries, question_ids, question_mask)
         dropped = self._choose_dropped(video, num_frames, mask_ratio, drop_mask, generator)
-        joined = self.join(input_ids, video, attention_mask=attention_mask, labels=labels, dropped=dropped)
+        if owners is not None and (labels is None or not self._takes_any_mask()):
+            video, dropped, owners = _spread(video, owners), _spread(dropped, owners), None
+        clips = list(range(len(video))) if owners is None else owners
+        joined = self.join(
+            input_ids,
+            _spread(video, clips),
+            attention_mask=attention_mask,
+            labels=labels,
+            dropped=_spread(dropped, clips),
+        )
+        if owners is not None:
+            joined = sequence.share_clips(joined, owners)
         hidden = self.decode(joined)  # [batch, length, hidden]
         if labels is None:
             last = (joined.attention_mask * torch.arange(hidden.shape[1], device=hidden.device)).argmax(dim=1)
@@ -364,7 +380,9 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         language_loss = self._language_loss(hidden, joined.labels, num_items_in_batch)
         loss, video_loss = language_loss, None
         if masked_video and any(bool(mask.any()) for mask in dropped):
-            whole = self.join(input_ids, video, attention_mask=attention_mask)
+            rows = [clips.index(clip) for clip in range(len(video))]
+            mask = None if attention_mask is None else attention_mask[rows]
+            whole = self.join(input_ids[rows], video, attention_mask=mask)
             video_loss = self._masked_video_loss(hidden, joined, whole, dropped)
             loss = loss + self.config.masked_video_weight * video_loss
         return StllmOutput(
@@ -374,18 +392,11 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             video_tokens=joined.is_video.sum(),
         )
 
-    def _share_clips(
-        self, clips: list[int], frames: Clips | None, features: Clips | None, queries: Clips | None
-    ) -> tuple[None, Clips | None, Clips | None]:
-        """Encode each clip as far as the question has no say, then hand it to each of its rows."""
-        if frames is not None:
-            features = self.encode_vision(frames)
-        if features is not None and not self.config.reads_question:
-            queries = self.encode_queries(features)
-            features = None
-        features = None if features is None else [features[clip] for clip in clips]
-        queries = None if queries is None else [queries[clip] for clip in clips]
-        return None, features, queries
+    def _takes_any_mask(self) -> bool:
+        """Whether the language model can be told position by position what it may attend to."""
+        plain = set(getattr(self.config.text_config, "layer_types", None) or ()) <= {"full_attention"}
+        kernel = self.language_model.config._attn_implementation
+        return plain and kernel in ("eager", "sdpa") and self.config.compat != "released"
 
     def _choose_dropped(
         self,
@@ -509,6 +520,11 @@ def _no_dropout(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _spread(clips: Clips | None, owners: list[int]) -> Any:
+    """Hand each row the entry of its clip."""
+    return None if clips is None else [clips[owner] for owner in owners]
 
 
 def _nothing_dropped(video: list[Tensor]) -> list[Tensor]:

@@ -64,10 +64,10 @@ def test_masking_drops_video_tokens_and_adds_its_loss(tmp_path: Path) -> None:
     _, plain = train(small_recipe({}), tmp_path)
     _, masked = train(small_recipe({}, **METHOD), tmp_path)
     assert plain[0].mask_ratio is None and plain[0].masked_video_loss is None
-    assert plain[0].video_tokens == 8 * 3 * 4  # rows, frames, queries
+    assert plain[0].video_tokens == 4 * 3 * 4  # clips, frames, queries
     for metrics in masked:
         assert metrics.mask_ratio is not None and 0.1 <= metrics.mask_ratio <= 0.7
-        assert metrics.video_tokens == 8 * (12 - int(metrics.mask_ratio * 12))
+        assert metrics.video_tokens == 4 * (12 - int(metrics.mask_ratio * 12))
         assert metrics.masked_video_loss is not None
         assert metrics.loss == pytest.approx(metrics.language_loss + metrics.masked_video_loss, rel=1e-4)
 
@@ -101,7 +101,7 @@ def test_a_stage_can_do_without_the_masking_of_its_model(tmp_path: Path) -> None
 def test_pictures_are_never_masked(tmp_path: Path) -> None:
     images = {"data": [{"shapes": {"kind": "images", "questions_per_clip": 2}}]}
     _, seen = train(small_recipe(images, **METHOD), tmp_path)
-    assert seen[0].video_tokens == 8 * 4
+    assert seen[0].video_tokens == 4 * 4
     assert seen[0].mask_ratio is None and seen[0].masked_video_loss is None
 
 

@@ -40,8 +40,9 @@ class Collator:
 
         Returns:
             `frames` [clips, frames, 3, side, side], or `features` or `queries` [clips, frames, tokens, dim];
-            `clip_of_row` and `mask_seeds` [rows]; `input_ids`, `attention_mask` and `labels` [rows, length];
-            `question_ids` and `question_mask` [rows, question] for a Q-Former that reads the question.
+            `clip_of_row` [rows]; `mask_seeds` [clips]; `input_ids`, `attention_mask`, `labels` [rows, length];
+            for a Q-Former that reads the question, whose rows have video tokens of their own, `mask_seeds`
+            [rows] and `question_ids` and `question_mask` [rows, question].
         """
         rows = [self.row(task, example.is_picture) for example in examples for task in example.tasks]
         length = max(len(row.ids) for row in rows)
@@ -54,7 +55,11 @@ class Collator:
             attention_mask[number, : len(row.ids)] = 1
             labels[number, : len(row.ids)] = torch.tensor(row.labels)
         owners = [clip for clip, example in enumerate(examples) for _ in example.tasks]
-        seeds = [example.mask_seed + place for example in examples for place in range(len(example.tasks))]
+        seeds = [
+            example.mask_seed + place
+            for example in examples
+            for place in range(len(example.tasks) if self.config.reads_question else 1)
+        ]
         return {
             **self._video(examples),
             "clip_of_row": torch.tensor(owners),
