@@ -96,8 +96,10 @@ def _train(recipe: Recipe, train: Train, place: Place) -> list[Problem]:
         problems.append(Problem((*place, "warmup_steps"), what))
     if train.objective == "answers" and not train.data:
         problems.append(Problem((*place, "data"), "is missing: nothing to learn from"))
-    if train.objective == "cells" and train.data:
-        problems.append(Problem((*place, "data"), "has no effect with objective 'cells'; drop it"))
+    if train.objective != "answers" and train.data:
+        problems.append(
+            Problem((*place, "data"), f"has no effect with objective '{train.objective}'; drop it")
+        )
     if recipe.model.lora is not None and "language" in train.freeze:
         what = "'language' is trained by model.lora, whose matrices would be frozen too; drop one of them"
         problems.append(Problem((*place, "freeze"), what))
@@ -112,8 +114,8 @@ def _scale(train: Train, place: Place) -> list[Problem]:
     if train.deepspeed is not None and train.optimizer == "muon":
         what = "DeepSpeed cuts matrices into flat pieces, which 'muon' cannot make orthogonal; use 'adamw'"
         problems.append(Problem((*place, "optimizer"), what))
-    if train.deepspeed is not None and train.objective == "cells":
-        what = "objective 'cells' is for models too small to be shared out; drop it"
+    if train.deepspeed is not None and train.objective != "answers":
+        what = f"objective '{train.objective}' is for models too small to be shared out; drop it"
         problems.append(Problem((*place, "deepspeed"), what))
     return problems
 

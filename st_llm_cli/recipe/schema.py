@@ -165,9 +165,10 @@ class Train(Block):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "train"
     """Name of the stage; its folder in the run is called so."""
-    objective: Literal["answers", "cells"] = "answers"
-    """`answers`: what the language model says. `cells`: no language model yet; each query token of a new
-    model says what is in its cell of a picture of moving shapes, by heads that are thrown away; no data."""
+    objective: Literal["answers", "cells", "tracks"] = "answers"
+    """`answers`: what the language model says. For new models, on moving shapes and by heads that are thrown
+    away: `cells`, each query token says what is in its cell of a picture; `tracks`, each video token says
+    halfway up the language model what the object in its cell is doing and what it did before."""
     data: Annotated[tuple[Data, ...], Field(strict=False)] = ()
     """Where samples come from."""
     max_failures: Share = 0.01

@@ -78,6 +78,11 @@ class MovingShape:
         when, x, y = self._knots.T
         return np.stack([np.interp(times, when, x), np.interp(times, when, y)], axis=-1)
 
+    def movement_at(self, seconds: float) -> str:
+        """What the object is doing at a moment, a key of `MOVEMENTS`; at a turn what it does next."""
+        begun = [segment for segment in self.segments if segment.start_seconds <= seconds]
+        return (begun or self.segments)[-1 if begun else 0].movement
+
     def place(self, seconds: float) -> str:
         """Name of the cell of the 3x3 grid that holds the object's centre, one of `PLACES`."""
         x, y = self.centers([seconds])[0]

@@ -24,7 +24,7 @@ from st_llm_cli.model.sequence import IGNORED_LABEL
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, StllmOutput
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.shapes.render import render_frame
-from st_llm_cli.shapes.world import COLORS, SHAPES, TRAIN_SEEDS, Scene, make_scene
+from st_llm_cli.shapes.world import COLORS, SHAPES, TRAIN_SEEDS, MovingShape, Scene, make_scene
 from st_llm_cli.training.build import grid_shape
 from st_llm_cli.training.data.example import sample_rng
 from st_llm_cli.video.transform import normalize
@@ -35,10 +35,8 @@ NOTHING = len(COLORS)
 
 @dataclass(frozen=True)
 class Cells:
-    """One picture and what is in each cell of the grid that the queries stand on."""
+    """What is in each cell of a picture, on the grid that the queries stand on."""
 
-    frame: NDArray[np.uint8]
-    """[resolution, resolution, 3]."""
     colors: tuple[int, ...]
     """Place in `COLORS`, or `NOTHING`; `IGNORED_LABEL` where two objects share the cell. [cells]."""
     shapes: tuple[int, ...]
@@ -47,7 +45,16 @@ class Cells:
     """Place of the object from the cell's centre, x and y from -1 to 1; 0 unless one is there. [cells, 2]."""
 
 
-class CellStream(Dataset[Cells]):
+@dataclass(frozen=True)
+class Picture:
+    """One picture and what is in its cells."""
+
+    frame: NDArray[np.uint8]
+    """[resolution, resolution, 3]."""
+    cells: Cells
+
+
+class CellStream(Dataset[Picture]):
     """Moments of moving scenes, each a function of (seed, index)."""
 
     def __init__(self, train: Train, num_queries: int, resolution: int) -> None:
@@ -58,21 +65,21 @@ class CellStream(Dataset[Cells]):
     def __len__(self) -> int:
         return self.train.steps * self.train.batch_size
 
-    def __getitem__(self, index: int) -> Cells:
+    def __getitem__(self, index: int) -> Picture:
         rng = sample_rng(self.train.seed, "cells", index)
         scene = make_scene(rng.randrange(len(TRAIN_SEEDS)))
         seconds = rng.uniform(0, scene.duration_seconds)
-        return cells_of(scene, seconds, self.grid, self.resolution)
+        frame = render_frame(scene, seconds, self.resolution, self.resolution)
+        return Picture(frame, cells_of(scene, seconds, self.grid))
 
 
-def cells_of(scene: Scene, seconds: float, grid: tuple[int, int], resolution: int) -> Cells:
-    """Draw a scene at one moment and say what is in each cell.
+def cells_of(scene: Scene, seconds: float, grid: tuple[int, int]) -> Cells:
+    """Say what is in each cell of a scene at one moment.
 
     Args:
-        scene: What to draw.
+        scene: What is to be seen.
         seconds: The moment.
         grid: Rows and columns.
-        resolution: Side of the picture in pixels.
     """
     rows, columns = grid
     colors = [NOTHING] * (rows * columns)
@@ -80,16 +87,28 @@ def cells_of(scene: Scene, seconds: float, grid: tuple[int, int], resolution: in
     offsets = [(0.0, 0.0)] * (rows * columns)
     for item in scene.objects:
         x, y = item.centers([seconds])[0] * (columns, rows)
-        column, row = min(int(x), columns - 1), min(int(y), rows - 1)
-        cell = row * columns + column
+        cell = cell_of(item, seconds, grid)
+        row, column = divmod(cell, columns)
         if colors[cell] != NOTHING:
             colors[cell] = shapes[cell] = IGNORED_LABEL
             continue
         colors[cell] = list(COLORS).index(item.color)
         shapes[cell] = SHAPES.index(item.shape)
         offsets[cell] = (2 * (x - column) - 1, 2 * (y - row) - 1)
-    frame = render_frame(scene, seconds, resolution, resolution)
-    return Cells(frame, tuple(colors), tuple(shapes), tuple(offsets))
+    return Cells(tuple(colors), tuple(shapes), tuple(offsets))
+
+
+def cell_of(item: MovingShape, seconds: float, grid: tuple[int, int]) -> int:
+    """Number of the cell that holds an object's centre at one moment, row by row.
+
+    Args:
+        item: The object.
+        seconds: The moment.
+        grid: Rows and columns.
+    """
+    rows, columns = grid
+    x, y = item.centers([seconds])[0]
+    return min(int(y * rows), rows - 1) * columns + min(int(x * columns), columns - 1)
 
 
 @dataclass(frozen=True)
@@ -98,14 +117,14 @@ class CellCollator:
 
     config: StllmConfig
 
-    def __call__(self, examples: Sequence[Cells]) -> dict[str, Tensor]:
+    def __call__(self, examples: Sequence[Picture]) -> dict[str, Tensor]:
         """Stack: `frames` [batch, 1, 3, side, side]; `colors`, `shapes` [batch, cells]; `offsets` [.., 2]."""
         frames = np.stack([example.frame for example in examples])
         return {
             "frames": normalize(frames, self.config.image_mean, self.config.image_std)[:, None],
-            "colors": torch.tensor([example.colors for example in examples]),
-            "shapes": torch.tensor([example.shapes for example in examples]),
-            "offsets": torch.tensor([example.offsets for example in examples], dtype=torch.float32),
+            "colors": torch.tensor([example.cells.colors for example in examples]),
+            "shapes": torch.tensor([example.cells.shapes for example in examples]),
+            "offsets": torch.tensor([example.cells.offsets for example in examples], dtype=torch.float32),
         }
 
 

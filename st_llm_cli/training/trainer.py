@@ -22,6 +22,7 @@ from st_llm_cli.training.data.example import sample_rng
 from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.training.metrics import RunningMeans, StepListener, TellMetrics
 from st_llm_cli.training.optimizer import build_optimizer, freeze
+from st_llm_cli.training.tracks import TrackCollator, TrackReader, TrackStream
 
 
 class StllmTrainer(Trainer):
@@ -105,12 +106,15 @@ def train_stage(
         TrainingError: If the loss is not a number.
         DataError: If training data cannot be used.
     """
-    model.set_attn_implementation("eager")  # three times faster than sdpa at the sizes trained on a CPU
-    if stage.objective == "cells":
-        trainer = _cells_trainer(model, stage, folder)
-    else:
+    if stage.precision == "bfloat16" and not torch.cuda.is_available():
+        model.set_attn_implementation("eager")  # there three times faster than sdpa; slower in float32
+    if stage.objective == "answers":
         examples = examples or ExampleStream(stage, recipe.video, model.config.image_size)
         trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples)
+    elif stage.objective == "cells":
+        trainer = _cells_trainer(model, stage, folder)
+    else:
+        trainer = _tracks_trainer(model, recipe, stage, folder)
     trainer.add_callback(TellMetrics(stage.name, listener))
     trainer.remove_callback(PrinterCallback)
     with _threads(stage.threads):
@@ -141,8 +145,7 @@ def _answers_trainer(
 
 def _cells_trainer(model: StllmForConditionalGeneration, stage: Train, folder: Path) -> StllmTrainer:
     freeze(model, (*stage.freeze, "projection", "language"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stage.seed)
+    with _seeded(stage.seed):
         reader = CellReader(model)
     heads = [reader.color, reader.shape, reader.offset]
     return StllmTrainer(
@@ -156,6 +159,32 @@ def _cells_trainer(model: StllmForConditionalGeneration, stage: Train, folder: P
     )
 
 
+def _tracks_trainer(
+    model: StllmForConditionalGeneration, recipe: Recipe, stage: Train, folder: Path
+) -> StllmTrainer:
+    freeze(model, stage.freeze)
+    with _seeded(stage.seed):
+        reader = TrackReader(model)
+    config = model.config
+    return StllmTrainer(
+        model=reader,
+        args=_arguments(stage, folder),
+        train_dataset=TrackStream(stage, config.num_queries, recipe.video.num_frames, config.image_size),
+        data_collator=TrackCollator(config),
+        optimizers=(build_optimizer(model, stage, reader.heads.values()), None),
+        method=None,
+        stage=stage,
+    )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Make what is drawn inside depend on the seed alone, and leave the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def step_masking(method: Model, stage: Train, step: int, seeds: Tensor | None = None) -> dict[str, Any]:
     """What the model is told about masking at one step; the share dropped is the same on every process.
 
@@ -163,8 +192,8 @@ def step_masking(method: Model, stage: Train, step: int, seeds: Tensor | None = 
         method: The recipe's model block.
         stage: The training stage.
         step: Optimiser steps done so far.
-        seeds: Of what each row drops, [rows], so that it does not depend on the rows beside it; None draws
-            by the step for all of them.
+        seeds: Of what is dropped from each clip or row, so that it does not depend on what stands beside it;
+            None draws by the step for all of them.
     """
     if method.masking is None or not stage.mask:
         return {"mask_ratio": None, "masked_video": False}
