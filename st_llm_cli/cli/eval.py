@@ -20,6 +20,8 @@ from st_llm_cli.cli.eval_judge import (
     judge_named,
 )
 from st_llm_cli.cli.eval_screen import (
+    DEFAULT_PICTURES,
+    PicturesOption,
     check_json,
     check_scorer,
     report_on,
@@ -129,6 +131,7 @@ def evaluate(
             rich_help_panel=SCORE,
         ),
     ] = None,
+    pictures: PicturesOption = DEFAULT_PICTURES,
     judge_url: JudgeUrlOption = None,
     judge_model: JudgeModelOption = None,
     judge_key_env: JudgeKeyEnvOption = DEFAULT_KEY_ENV,
@@ -186,7 +189,7 @@ def evaluate(
     )
     judged = None if judge is None else have_judged(result.predictions, folder, judge, scorer)
     gain = _gain(result, controlled, scorer)
-    report_on(folder, result.report, result.predictions, scorer)
+    report_on(folder, result.report, result.predictions, scorer, pictures)
     if as_json:
         more = {
             **({} if judged is None else {"judged": judged.as_json()}),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from st_llm_cli.bench.report import Rate, Report
     from st_llm_cli.bench.sample import Media, Prediction, Sample
 
+PicturesOption = Annotated[
+    int,
+    typer.Option(
+        "--pictures",
+        metavar="N",
+        min=0,
+        help="Show frames of so many clips in the report; 0 for a report that may be passed on.",
+    ),
+]
+DEFAULT_PICTURES = 240
 SHOWN_MISSING = 20
 SHOWN_REPLIES = 5
 
@@ -35,17 +46,21 @@ def check_scorer(name: str) -> None:
 
 
 def report_on(
-    run: Path, report: Report, predictions: Sequence[Prediction], scorer: str, output: Path | None = None
-) -> list[Path]:
+    run: Path,
+    report: Report,
+    predictions: Sequence[Prediction],
+    scorer: str,
+    pictures: int,
+    output: Path | None = None,
+) -> None:
     """Write the report's files, and show progress while pictures of clips are made."""
     from st_llm_cli.stages.report import write_report
     from st_llm_cli.stages.strips import wanted_strips
 
-    waiting = wanted_strips(predictions, run, scorer)
-    if not waiting:
-        return write_report(run, report, predictions, scorer, output=output)
-    with progress_of(len(waiting), "drawing clips for the report") as progress:
-        return write_report(run, report, predictions, scorer, output=output, step=progress.step)
+    waiting = len(wanted_strips(predictions, run, scorer, pictures))
+    with progress_of(waiting, "drawing clips for the report") if waiting else nullcontext() as progress:
+        step = progress.step if progress else lambda key: None
+        write_report(run, report, predictions, scorer, output=output, pictures=pictures, step=step)
 
 
 def show_report(report: Report, first: str, judged: Judged | None = None) -> None:

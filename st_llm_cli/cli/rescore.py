@@ -16,7 +16,14 @@ from st_llm_cli.cli.eval_judge import (
     have_judged,
     judge_named,
 )
-from st_llm_cli.cli.eval_screen import check_scorer, report_on, show_replies, show_report
+from st_llm_cli.cli.eval_screen import (
+    DEFAULT_PICTURES,
+    PicturesOption,
+    check_scorer,
+    report_on,
+    show_replies,
+    show_report,
+)
 from st_llm_cli.cli.options import DebugOption, JsonOption
 
 
@@ -29,6 +36,7 @@ def rescore(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write scores and report here, not into RUN."),
     ] = None,
+    pictures: PicturesOption = DEFAULT_PICTURES,
     judge_url: JudgeUrlOption = None,
     judge_model: JudgeModelOption = None,
     judge_key_env: JudgeKeyEnvOption = DEFAULT_KEY_ENV,
@@ -47,7 +55,7 @@ def rescore(
     judge = judge_named(judge_url, judge_model, judge_key_env)
     judged = None if judge is None else have_judged(again.predictions, again.folder, judge, scorer)
     if output is not None or run.is_dir():
-        report_on(again.folder, again.report, again.predictions, scorer, output)
+        report_on(again.folder, again.report, again.predictions, scorer, pictures, output)
     if as_json:
         more = {} if judged is None else {"judged": judged.as_json()}
         typer.echo(json.dumps({**again.report.as_json(), **more}))

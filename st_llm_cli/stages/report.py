@@ -20,7 +20,7 @@ from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.bench.tables import csv_of, latex_of
 from st_llm_cli.errors import DataError, UsageError
 from st_llm_cli.stages.prediction_file import NAME, SETTINGS_NAME, read_predictions
-from st_llm_cli.stages.strips import strips_of
+from st_llm_cli.stages.strips import MOST_CLIPS, strips_of
 
 PAGE_NAME = "report.html"
 ENVIRONMENT_NAME = "environment.json"
@@ -35,6 +35,7 @@ def write_report(
     scorer: str = "strict",
     *,
     output: Path | None = None,
+    pictures: int = MOST_CLIPS,
     step: Callable[[str], None] = lambda key: None,
 ) -> list[Path]:
     """Write `scores.json`, `scores.csv`, `scores.tex` and `report.html` of a run.
@@ -45,6 +46,7 @@ def write_report(
         predictions: Its answers, in the order to show them.
         scorer: The one to put first.
         output: Where the files go; the run's folder if None.
+        pictures: Clips to show frames of, at most.
         step: Called with each clip whose picture is made.
 
     Returns:
@@ -54,7 +56,7 @@ def write_report(
         DataError: If a file of the run is damaged.
         UsageError: If the files cannot be written.
     """
-    record = record_of(run, report, predictions, scorer, step=step)
+    record = record_of(run, report, predictions, scorer, pictures=pictures, step=step)
     contents = {
         "scores.json": json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n",
         "scores.csv": csv_of(record),
@@ -78,6 +80,7 @@ def record_of(
     predictions: Sequence[Prediction],
     scorer: str = "strict",
     *,
+    pictures: int = MOST_CLIPS,
     step: Callable[[str], None] = lambda key: None,
 ) -> RunRecord:
     """Gather what a run's folder tells about it; what is not there is left out of the report."""
@@ -95,7 +98,7 @@ def record_of(
         {name: {each.sample.id: each for each in own} for name, own in controls.items()},
         _judged(judged, run / "judged.json") if judged else None,
         str(judged.get("date", "")),
-        strips_of(predictions, settings, run, scorer=scorer, step=step),
+        strips_of(predictions, settings, run, scorer=scorer, most_clips=pictures, step=step),
     )
 
 

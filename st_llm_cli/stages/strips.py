@@ -11,13 +11,11 @@ import base64
 import io
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from st_llm_cli.bench.record import Strip, strip_key
@@ -27,6 +25,7 @@ from st_llm_cli.errors import DataError
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
+from st_llm_cli.video.transform import Thumbnail
 
 NAME = "strips.jsonl"
 HEIGHT = 80
@@ -35,20 +34,6 @@ MOST_FRAMES = 8
 MOST_CLIPS = 240
 MOST_BYTES = 6_000_000
 QUALITY = 72
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """Make a picture small, whole and in its own shape."""
-
-    height: int = HEIGHT
-    widest: int = WIDEST
-
-    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resize one picture, [height, width, 3]."""
-        picture = Image.fromarray(frame)
-        width = max(1, min(self.widest, round(self.height * picture.width / picture.height)))
-        return np.asarray(picture.resize((width, self.height), Image.Resampling.LANCZOS))
 
 
 def strips_of(
@@ -99,10 +84,12 @@ def strips_of(
     return found
 
 
-def wanted_strips(predictions: Sequence[Prediction], folder: Path, scorer: str) -> list[str]:
+def wanted_strips(
+    predictions: Sequence[Prediction], folder: Path, scorer: str, most_clips: int = MOST_CLIPS
+) -> list[str]:
     """Give the clips whose pictures are yet to be made."""
     known = read_strips(folder / NAME)
-    return [key for key in _wanted(predictions, known, scorer, MOST_CLIPS) if key not in known]
+    return [key for key in _wanted(predictions, known, scorer, most_clips) if key not in known]
 
 
 def _wanted(
@@ -136,7 +123,7 @@ def _request(media: Media, settings: Mapping[str, Any]) -> Request:
         num_frames=settings.get("num_frames", MOST_FRAMES),
         start=media.start_seconds,
         end=media.end_seconds,
-        transform=Thumbnail(),
+        transform=Thumbnail(HEIGHT, WIDEST),
         folder_fps=media.folder_fps or Request.folder_fps,
     )
 

@@ -115,6 +115,22 @@ class RandomResizedCrop:
         return left, top, left + crop_width, top + crop_height
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """Make a picture small, whole and in its own shape, for people to look at."""
+
+    height: int
+    """In pixels."""
+    widest: int
+    """In pixels; wider pictures are squeezed."""
+
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize one picture, [height, width, 3]."""
+        picture = Image.fromarray(frame)
+        width = max(1, min(self.widest, round(self.height * picture.width / picture.height)))
+        return np.asarray(picture.resize((width, self.height), Image.Resampling.BOX))
+
+
 def normalize(frames: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """Scale pictures to 0 … 1, subtract the mean and divide by the standard deviation of each colour.
 

@@ -15,8 +15,11 @@ MINI = mini_folder()
 @pytest.fixture
 def evaluate(stllm: Stllm, micro: Path, tmp_path: Path) -> Stllm:
     def run(*arguments: str | Path) -> Ran:
-        cache = ("--cache", tmp_path / "cache")
-        return stllm("eval", *arguments, "--model", micro, *cache, "--output", tmp_path / "run")
+        cache, quick = (
+            ("--cache", tmp_path / "cache"),
+            () if "--pictures" in arguments else ("--pictures", "0"),
+        )
+        return stllm("eval", *arguments, "--model", micro, *cache, *quick, "--output", tmp_path / "run")
 
     return run
 
@@ -30,7 +33,7 @@ def test_list_names_every_benchmark(stllm: Stllm) -> None:
 
 
 def test_table_shows_both_scorers_and_what_they_cover(evaluate: Stllm, tmp_path: Path) -> None:
-    ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench")
+    ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench", "--pictures", "9")
     assert ran.code == 0, ran.err
     assert "strict" in ran.out and "released" in ran.out
     assert "all questions (micro)" in ran.out and "mean of tasks (macro)" in ran.out

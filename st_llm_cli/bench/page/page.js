@@ -105,7 +105,7 @@ if ($("data")) {
     const cell = make("td", "verdict");
     if (!verdict) return cell;
     cell.append(make("span", verdict[0] ? "verdict-right" : "verdict-wrong", verdict[0] ? "✓ right" : "✗ wrong"));
-    cell.append(make("span", "under", verdict[2]));
+    if (name === scorers[0]) cell.append(make("span", "under", verdict[2]));
     return cell;
   }
 
