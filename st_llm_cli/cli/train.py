@@ -31,6 +31,10 @@ def train(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/RECIPE."),
     ] = None,
+    check_data: Annotated[
+        bool,
+        typer.Option("--check-data", help="Only read annotations and media; exit 1 if anything is wrong."),
+    ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -42,11 +46,17 @@ def train(
     Examples:
     - `stllm train tiny/shapes`
     - `stllm train my.yaml --set stages.0.train.steps=100 --output runs/try`
+    - `stllm train my.yaml --check-data`
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.train import run
 
     loaded = load_recipe(recipe, settings or ())
+    if check_data:
+        from st_llm_cli.cli.check_data import check_training_data
+
+        check_training_data(loaded, as_json=as_json)
+        return
     folder = output or Path("runs") / Path(recipe).stem
     with _progress(loaded) as show:
         result = run(loaded, folder, show)

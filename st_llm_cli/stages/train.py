@@ -27,6 +27,7 @@ from st_llm_cli.recipe.schema import Train
 if TYPE_CHECKING:
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.model.tokenizers import Tokenizers
+    from st_llm_cli.training.data.sources import Source
     from st_llm_cli.training.metrics import StepListener, StepMetrics
 
 log = logging.getLogger(__name__)
@@ -54,11 +55,16 @@ def run(recipe: Recipe, output: Path, listener: StepListener | None = None) -> T
 
     Raises:
         RecipeError: If the recipe trains nothing.
+        DataError: If training data are missing, or not as their format says.
         TrainingError: If the folder holds a run of another recipe, or training cannot go on.
         CheckpointError: If the recipe starts from a checkpoint that cannot be loaded.
     """
     if not recipe.training:
         raise RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
+    from st_llm_cli.training.data.sources import open_checked
+
+    # Of all stages at once: that the data of the second are missing is no news for after the first.
+    sources = {stage.name: open_checked(stage) for stage in recipe.training}
     _claim(output, recipe)
     trained, skipped = [], []
     start: Path | None = None
@@ -67,7 +73,7 @@ def run(recipe: Recipe, output: Path, listener: StepListener | None = None) -> T
         if result.exists():
             skipped.append(stage.name)
         else:
-            _train(recipe, stage, start, output, result, listener)
+            _train(recipe, stage, sources[stage.name], start, output, result, listener)
             trained.append(stage.name)
         start = result
     return TrainResult(result, tuple(trained), tuple(skipped))
@@ -92,13 +98,13 @@ def _claim(output: Path, recipe: Recipe) -> None:
 def _train(
     recipe: Recipe,
     stage: Train,
+    sources: list[Source],
     start: Path | None,
     output: Path,
     result: Path,
     listener: StepListener | None,
 ) -> None:
     from st_llm_cli.model.tokenizers import save_tokenizers
-    from st_llm_cli.training.data.sources import open_sources, refuse_mistakes
     from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics
     from st_llm_cli.training.trainer import train_stage
@@ -110,8 +116,6 @@ def _train(
 
     log.info("stage '%s': %d steps", stage.name, stage.steps)
     _describe_environment(output / "environment.json")
-    sources = open_sources(stage)
-    refuse_mistakes(sources)
     model, tokenizers = _starting_point(recipe, stage, start)
     examples = ExampleStream(
         stage, recipe.video, model.config.image_size, sources=sources, ledger=output / "skipped.jsonl"

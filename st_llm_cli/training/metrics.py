@@ -33,6 +33,8 @@ class StepMetrics:
     """Share of video tokens dropped; None without masking."""
     video_tokens: float
     """Video tokens that a step's sequences held, after dropping."""
+    padding: float | None
+    """Share of the positions the language model read that only made rows equally long; None without one."""
     gradient_norm: float
     """Before it was cut."""
     learning_rate: float
@@ -102,6 +104,7 @@ class TellMetrics(TrainerCallback):
                 masked_video_loss=logs.get("masked_video_loss"),
                 mask_ratio=logs.get("mask_ratio"),
                 video_tokens=logs["video_tokens"],
+                padding=logs.get("padding"),
                 gradient_norm=float(logs["grad_norm"]),
                 learning_rate=logs["learning_rate"],
                 seconds=round(time.monotonic() - self._started, 3),

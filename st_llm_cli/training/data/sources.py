@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,10 @@ from st_llm_cli.recipe.sources import Data, Shapes
 from st_llm_cli.training.data.record import Mistake, Record, read_records
 from st_llm_cli.training.data.shapes import check_kinds
 
+log = logging.getLogger(__name__)
+
 LISTED = 10
-"""Mistakes that an error names."""
+"""Mistakes or files that an error names."""
 
 
 class Source(NamedTuple):
@@ -46,7 +49,7 @@ def open_sources(train: Train) -> list[Source]:
         DataError: If a file or folder is not there.
         RecipeError: If moving shapes are asked for questions that there are not.
     """
-    return [_open(number, data) for number, data in enumerate(train.data)]
+    return [open_source(number, data) for number, data in enumerate(train.data)]
 
 
 def refuse_mistakes(sources: list[Source]) -> None:
@@ -63,7 +66,45 @@ def refuse_mistakes(sources: list[Source]) -> None:
         raise DataError(what, fix="mend them; `stllm train RECIPE --check-data` looks at the media too")
 
 
-def _open(number: int, data: Data) -> Source:
+def refuse_missing(sources: list[Source], max_failures: float) -> None:
+    """Stop where more files are missing than may fail; name those that are, where it is fewer.
+
+    Raises:
+        DataError: Listing the first of them.
+    """
+    media = {path for source in sources for path in source.media}
+    missing = sorted(path for path in media if not path.exists())
+    if not missing:
+        return
+    listed = "".join(f"\n  {path}" for path in missing[:LISTED])
+    more = f"\n  and {len(missing) - LISTED} more" if len(missing) > LISTED else ""
+    what = f"{len(missing)} of {len(media)} clips and pictures are missing"
+    if len(missing) > max_failures * len(media):
+        fix = "check 'media' in the recipe; --check-data lists all, max_failures allows some"
+        raise DataError(f"{what}{listed}{more}", where="training data", fix=fix)
+    log.warning("%s and will be left out%s%s", what, listed, more)
+
+
+def open_checked(train: Train) -> list[Source]:
+    """Open the sources of a stage, and stop where that is known to be no use.
+
+    Raises:
+        DataError: If a file is not there or not as its format says, or too many media are missing.
+        RecipeError: If moving shapes are asked for questions that there are not.
+    """
+    sources = open_sources(train)
+    refuse_mistakes(sources)
+    refuse_missing(sources, train.max_failures)
+    return sources
+
+
+def open_source(number: int, data: Data) -> Source:
+    """Read the annotation file of one source.
+
+    Raises:
+        DataError: If the file or folder is not there.
+        RecipeError: If moving shapes are asked for questions that there are not.
+    """
     if data.files is None:
         assert data.shapes is not None, "the schema asks for exactly one source"
         check_kinds(data.shapes)
