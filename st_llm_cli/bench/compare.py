@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.bench.scoring import judge_reply
-from st_llm_cli.bench.statistics import clustered_bootstrap, holm, mcnemar, paired_permutation
+from st_llm_cli.bench.statistics import clustered_bootstrap, holm, mcnemar, paired_permutation, paired_t
 from st_llm_cli.errors import DataError
 
 TOLD_APART = 0.05
@@ -49,6 +49,8 @@ class RunComparison:
     """From exchanging the runs clip by clip."""
     mcnemar_p_value: float
     """From the questions they differ on, each taken as independent of the others."""
+    t_p_value: float | None
+    """Of Student's paired t-test, as lmms-eval reports it; independent too. None for a single question."""
     tasks: Mapping[str, TaskDifference]
     won: tuple[str, ...]
     """Ids only the second answered correctly."""
@@ -97,6 +99,7 @@ def compare_runs(
         1.0 if drawn is None else drawn.high,
         tested.p_value,
         mcnemar(a, b),
+        paired_t(list(map(float, a)), list(map(float, b))).p_value if len(a) > 1 else None,
         _by_task(a, b, clusters, tasks),
         tuple(id for id, x, y in zip(shared, a, b, strict=True) if y and not x),
         tuple(id for id, x, y in zip(shared, a, b, strict=True) if x and not y),

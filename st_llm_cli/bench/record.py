@@ -72,9 +72,8 @@ def strip_key(media: Media) -> str:
     """Name a part of a clip."""
     if media.start_seconds is None and media.end_seconds is None:
         return media.name
-    return (
-        f"{media.name} {media.start_seconds or 0:g}-{'' if media.end_seconds is None else media.end_seconds}"
-    )
+    end = "the end" if media.end_seconds is None else f"{media.end_seconds:g} s"
+    return f"{media.name}, {media.start_seconds or 0:g} s to {end}"
 
 
 def chance_of(samples: Sequence[Sample]) -> float | None:

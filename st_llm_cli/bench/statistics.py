@@ -156,6 +156,30 @@ def paired_permutation(
     return Comparison(difference, clustered_error(gains.tolist(), clusters), p_value)
 
 
+def paired_t(first: Sequence[float], second: Sequence[float]) -> Comparison:
+    """Compare two runs by Student's paired t-test, every question taken as independent of the others.
+
+    What lmms-eval reports, to hold numbers side by side. It knows nothing of clips: where several questions
+    are about one, its p-values are too small.
+
+    Args:
+        first: Values of the first run, one per question.
+        second: Values of the second run on the same questions.
+
+    Raises:
+        ValueError: If there are not two values for each of at least two questions.
+    """
+    n = len(first)
+    if n != len(second) or n < 2:
+        raise ValueError("a paired t-test needs two values for each of two questions")
+    gains = [b - a for a, b in zip(first, second, strict=True)]
+    difference = sum(gains) / n
+    error = math.sqrt(sum((gain - difference) ** 2 for gain in gains) / (n - 1) / n)
+    if error == 0:
+        return Comparison(difference, error, float(difference == 0))
+    return Comparison(difference, error, _t_tails(abs(difference) / error, n - 1))
+
+
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     """Exact two-sided p-value from the questions on which two runs differ; 1 where they differ on none."""
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
@@ -192,6 +216,26 @@ def _all_signs(count: int) -> NDArray[np.float64]:
 
     bits = (np.arange(2**count)[:, None] >> np.arange(count)) & 1  # [2**count, count]
     return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
+
+
+def _t_tails(t: float, freedom: int) -> float:
+    """Chance that Student's t lies outside of -t … t.
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 (odd) and 26.7.4 (even), which
+    are exact finite sums.
+    """
+    angle = math.atan2(t, math.sqrt(freedom))
+    square, term, total = math.cos(angle) ** 2, 1.0, 0.0
+    if freedom % 2 == 0:
+        for k in range(1, freedom // 2 + 1):
+            total += term
+            term *= square * (2 * k - 1) / (2 * k)
+        return max(0.0, 1 - math.sin(angle) * total)
+    for k in range(1, (freedom - 1) // 2 + 1):
+        total += term
+        term *= square * (2 * k) / (2 * k + 1)
+    inside = 2 / math.pi * (angle + math.sin(angle) * math.cos(angle) * total)
+    return max(0.0, 1 - inside)
 
 
 def _normal_quantile(share: float) -> float:

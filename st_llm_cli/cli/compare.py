@@ -50,9 +50,14 @@ def compare(
 
 def _show(run: Path, base: Path, compared: RunComparison) -> None:
     typer.echo(f"{run} against {base}: {in_words(compared)}")
+    t_test = "" if compared.t_p_value is None else f", paired t-test p = {compared.t_p_value:.3g}"
     typer.echo(
         f"  {100 * compared.first:.1f} % and {100 * compared.second:.1f} % of {compared.n} questions "
-        f"({compared.scorer}); McNemar p = {compared.mcnemar_p_value:.3g}"
+        f"({compared.scorer}); 95 % interval of the difference "
+        f"{100 * compared.low:+.1f} to {100 * compared.high:+.1f}"
+    )
+    typer.echo(
+        f"  if every question were a clip of its own: McNemar p = {compared.mcnemar_p_value:.3g}{t_test}"
     )
     if compared.only_first or compared.only_second:
         typer.echo(f"  left out: {compared.only_first} only in the base, {compared.only_second} only here")

@@ -137,7 +137,7 @@ def _judged(kept: dict[str, Any], path: Path) -> Judged:
         own = {key: value for key, value in kept.items() if key != "date"}
         criteria = {name: CriterionScore(**score) for name, score in own["criteria"].items()}
         return Judged(**{**own, "criteria": criteria})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         fix = "have the run judged again with stllm rescore"
         raise DataError(f"cannot be used: {error!r}", where=str(path), fix=fix) from error
 

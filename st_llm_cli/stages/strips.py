@@ -80,7 +80,7 @@ def strips_of(
         size += len(strip.jpeg)
     made.close()
     if any(key not in known for key in found):
-        _write(folder / NAME, found)
+        _write(folder / NAME, {**known, **found})
     return found
 
 

@@ -13,6 +13,7 @@ from st_llm_cli.bench.statistics import (
     holm,
     mcnemar,
     paired_permutation,
+    paired_t,
     wilson,
 )
 
@@ -120,6 +121,78 @@ def test_clusters_are_exchanged_as_one() -> None:
 def test_paired_test_needs_pairs() -> None:
     with pytest.raises(ValueError, match="two values for each question"):
         paired_permutation([1.0], [1.0, 0.0], range(2))
+
+
+# An example shared with lmms-eval: eight questions about three clips. Its two formulas, written out by hand.
+SHARED_FIRST = [0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+SHARED_SECOND = [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0]
+SHARED_CLIPS = "aaabbccc"
+
+
+def test_clustered_error_of_the_shared_example() -> None:
+    """lmms-eval's `clustered_stderr`: sqrt(var / n + (1/n²) Σ_clips [(Σ d)² - Σ d²]), var with n - 1.
+
+    Mean 6/8, d = 1/4 where right and -3/4 where wrong, Σd² = 6/16 + 2·9/16 = 24/16, var/n = 24/16/7/8.
+    Sums by clip: a 3/4, b -2/4, c -1/4; squares 9/16 + 4/16 + 1/16 = 14/16; cross term (14 - 24)/16/64.
+    """
+    expected = math.sqrt(24 / 16 / 7 / 8 - 10 / 16 / 64)
+    assert clustered_error(SHARED_SECOND, SHARED_CLIPS) == pytest.approx(expected, rel=1e-12)
+    assert expected == pytest.approx(0.130461, abs=1e-6)
+
+
+def test_paired_t_of_the_shared_example() -> None:
+    """lmms-eval's `paired_ttest`: gains 1 0 1 0 0 1 -1 1, mean 3/8, Σ(g - 3/8)² = 5 - 9/8 = 31/8.
+
+    Error sqrt(31/8/7/8), t = 0.375/0.263052 = 1.425574. The p-value from t's density for 7 degrees of
+    freedom, integrated in small steps.
+    """
+    compared = paired_t(SHARED_FIRST, SHARED_SECOND)
+    assert compared.difference == 3 / 8
+    assert compared.error == pytest.approx(math.sqrt(31 / 448), rel=1e-12)
+    assert compared.p_value == pytest.approx(t_tails(compared.difference / compared.error, 7), abs=1e-9)
+    assert compared.p_value == pytest.approx(0.197, abs=5e-4)
+
+
+def t_tails(t: float, freedom: int, steps: int = 20_000) -> float:
+    """1 - ∫ of Student's density over -t … t, by Simpson's rule."""
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    heights = [(1 + (t * k / steps) ** 2 / freedom) ** (-(freedom + 1) / 2) for k in range(steps + 1)]
+    inside = heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2])
+    return 1 - 2 * scale * inside * t / steps / 3
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "p_value"),
+    [(12.706, 1, 0.05), (4.303, 2, 0.05), (2.228, 10, 0.05), (2.750, 30, 0.01), (1.980, 120, 0.05)],
+)
+def test_paired_t_agrees_with_the_tables_of_t(t: float, freedom: int, p_value: float) -> None:
+    n = freedom + 1
+    # Gains of mean t/√n and deviation 1: half of them one step up, half one down.
+    signs = [1.0, -1.0] * (n // 2) + [0.0] * (n % 2)
+    step = math.sqrt((n - 1) / sum(sign * sign for sign in signs))
+    gains = [t / math.sqrt(n) + sign * step for sign in signs]
+    assert paired_t([0.0] * n, gains).p_value == pytest.approx(p_value, abs=p_value / 50)
+
+
+def test_paired_t_where_all_gains_are_alike() -> None:
+    assert paired_t([0.0, 0.0], [1.0, 1.0]).p_value == 0.0
+    assert paired_t([1.0, 0.0], [1.0, 0.0]).p_value == 1.0
+
+
+def test_clusters_of_one_question_give_the_t_tests_error() -> None:
+    paired = paired_permutation(SHARED_FIRST, SHARED_SECOND, range(8))
+    assert paired.error == pytest.approx(paired_t(SHARED_FIRST, SHARED_SECOND).error)
+
+
+def test_exact_permutation_of_the_shared_example() -> None:
+    """Sums by clip 2, 0, 1: of the signs' 8 sums ±2 ±0 ±1, 4 have the size seen, 3."""
+    assert paired_permutation(SHARED_FIRST, SHARED_SECOND, SHARED_CLIPS).p_value == 4 / 8
+
+
+def test_mcnemar_of_the_shared_example() -> None:
+    """Four won, one lost: twice the chance of at most one of five, 2 · (1 + 5)/32."""
+    right = [bool(value) for value in SHARED_FIRST], [bool(value) for value in SHARED_SECOND]
+    assert mcnemar(*right) == pytest.approx(12 / 32)
 
 
 def test_mcnemar_without_differences() -> None:

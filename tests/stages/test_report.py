@@ -1,0 +1,64 @@
+"""What a run's folder tells its report."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from st_llm_cli.bench.judged import CriterionScore, Judged
+from st_llm_cli.errors import DataError
+from st_llm_cli.stages.controls import run_control
+from st_llm_cli.stages.eval import Result, run
+from st_llm_cli.stages.eval_plan import Plan
+from st_llm_cli.stages.report import record_of, write_environment, write_report
+from tests.bench.golden import mini_folder
+from tests.stages.test_controls import Watcher
+
+PLAN = Plan("tvbench", mini_folder() / "tvbench", limit=4)
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Result:
+    return run(Watcher(), PLAN, tmp_path / "run")
+
+
+def test_controls_that_are_through_are_part_of_it(result: Result) -> None:
+    assert record_of(result.folder, result.report, result.predictions, pictures=0).gain is None
+    blind = run_control(Watcher(), PLAN, result.folder, "blind")
+    whole = record_of(result.folder, result.report, result.predictions, pictures=0)
+    assert whole.gain is not None and set(whole.gain.against) == set(whole.controls) == {"blind"}
+    path = blind.folder / "predictions.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert record_of(result.folder, result.report, result.predictions, pictures=0).gain is None
+
+
+def test_settings_and_environment_are_part_of_it(result: Result) -> None:
+    write_environment(result.folder, "stllm eval --bench tvbench", "cpu")
+    record = record_of(result.folder, result.report, result.predictions, pictures=0)
+    assert record.settings["sampler"] == "mvbench"
+    assert record.environment["command"] == "stllm eval --bench tvbench"
+    assert record.environment["torch"] and record.environment["date"].count("-") == 2
+
+
+def test_judge_comes_back_as_it_was_kept(result: Result) -> None:
+    score = CriterionScore(4.0, 1, 1, 4.0, 4.0, 1.0, 1.0, 1.0, {"score": 4.0})
+    judged = Judged("gpt", "1", "strict", {"match": score}, None, {"match of 3": "no reply"}, "10 of 10")
+    (result.folder / "judged.json").write_text(json.dumps({**judged.as_json(), "date": "2026-11-25"}))
+    record = record_of(result.folder, result.report, result.predictions, pictures=0)
+    assert (record.judged, record.judged_on) == (judged, "2026-11-25")
+    page = (write_report(result.folder, result.report, result.predictions, pictures=0)[-1]).read_text()
+    assert "Read by gpt on 2026-11-25 with text 1" in page and "100.0 %" in page
+
+
+@pytest.mark.parametrize("name", ["judged.json", "settings.json"])
+def test_damaged_file_of_a_run_is_named(name: str, result: Result) -> None:
+    (result.folder / name).write_text('{"criteria": 1}' if name == "judged.json" else "[")
+    with pytest.raises(DataError, match=name):
+        record_of(result.folder, result.report, result.predictions, pictures=0)
+
+
+def test_same_run_gives_the_same_files(result: Result, tmp_path: Path) -> None:
+    first = [p.read_bytes() for p in write_report(result.folder, result.report, result.predictions)]
+    again = write_report(result.folder, result.report, result.predictions, output=tmp_path / "again")
+    assert [path.read_bytes() for path in again] == first
+    assert [path.name for path in again] == ["scores.json", "scores.csv", "scores.tex", "report.html"]
