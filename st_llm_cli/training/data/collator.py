@@ -40,9 +40,9 @@ class Collator:
 
         Returns:
             `frames` [clips, frames, 3, side, side], or `features` or `queries` [clips, frames, tokens, dim];
-            `clip_of_row` [rows]; `mask_seeds` [clips]; `input_ids`, `attention_mask`, `labels` [rows, length];
-            for a Q-Former that reads the question, whose rows have video tokens of their own, `mask_seeds`
-            [rows] and `question_ids` and `question_mask` [rows, question].
+            `clip_of_row` [rows]; `mask_seeds` [clips]; `input_ids`, `attention_mask` and `labels`
+            [rows, length]. A Q-Former that reads the question gives each row video tokens of its own:
+            `mask_seeds` [rows], `question_ids` and `question_mask` [rows, question].
         """
         rows = [self.row(task, example.is_picture) for example in examples for task in example.tasks]
         length = max(len(row.ids) for row in rows)
