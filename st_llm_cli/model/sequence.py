@@ -97,26 +97,22 @@ def join(
 def share_clips(rows: Sequence, clip_of_row: list[int]) -> Sequence:
     """Lay the rows that ask about one clip behind each other, after one copy of what they begin with.
 
-    Each row sees its clip and itself, at the positions it had, but no other row: every hidden state stays as
-    it was, and the clip's tokens are read once instead of once a row.
+    Each row sees the common beginning and itself, at the positions it had, but no other row: every hidden
+    state stays as it was, and the clip's tokens are read once instead of once a row.
 
     Args:
-        rows: Padded on the right, one clip a row; rows of a clip are equal up to its last video token.
+        rows: Padded on the right, one clip a row.
         clip_of_row: Clip of each row, rising from 0.
 
     Returns:
         One sequence per clip.
 
     Raises:
-        ValueError: If a row's answer begins right behind its clip: only one row can stand there.
+        ValueError: If rows of one clip differ before its end, or an answer begins right behind it: only one
+            row can stand there.
     """
     lengths = rows.attention_mask.sum(dim=1).tolist()
-    places = torch.arange(1, rows.is_video.shape[1] + 1, device=rows.is_video.device)
-    starts = (rows.is_video * places).amax(dim=1).tolist()  # where each row's own text begins
-    if any(
-        rows.labels[row, start] != IGNORED_LABEL for row, start in enumerate(starts) if start < lengths[row]
-    ):
-        raise ValueError("an answer that begins right behind the clip cannot share it with other rows")
+    starts = _common_lengths(rows, clip_of_row)  # where each row's own part begins
     width = rows.is_video.shape[1]
     sequences: list[list[range]] = [[] for _ in range(max(clip_of_row) + 1)]
     for row, clip in enumerate(clip_of_row):
@@ -141,6 +137,23 @@ def share_clips(rows: Sequence, clip_of_row: list[int]) -> Sequence:
         labels=lay(rows.labels, IGNORED_LABEL),
         is_video=lay(rows.is_video, False),
     )
+
+
+def _common_lengths(rows: Sequence, clip_of_row: list[int]) -> list[int]:
+    """How much of each row all rows of its clip begin with, short of the position that guesses an answer."""
+    places = torch.arange(rows.is_video.shape[1], device=rows.is_video.device)
+    answered = torch.where(rows.labels != IGNORED_LABEL, places, len(places)).amin(dim=1)  # [rows]
+    first = torch.tensor([clip_of_row.index(clip) for clip in clip_of_row], device=places.device)
+    embeds = rows.embeds.detach().nan_to_num()  # a loss that is no number is for others to name
+    same = (embeds == embeds[first]).all(dim=2)  # [rows, length]
+    common = same.cumprod(dim=1).sum(dim=1).minimum(answered - 1).minimum(rows.attention_mask.sum(dim=1))
+    ends = (rows.is_video * (places + 1)).amax(dim=1)  # right behind the clip
+    shortest = {clip: len(places) for clip in clip_of_row}
+    for clip, length, end in zip(clip_of_row, common.tolist(), ends.tolist(), strict=True):
+        if length < end:
+            raise ValueError("rows differ before the end of their clip, or an answer begins right behind it")
+        shortest[clip] = min(shortest[clip], length)
+    return [shortest[clip] for clip in clip_of_row]
 
 
 def _padded(rows: list[list[int]]) -> Tensor:

@@ -91,6 +91,21 @@ def test_a_language_model_with_a_window_reads_the_clip_once_a_row() -> None:
     torch.testing.assert_close(shared.loss, spread.loss)
 
 
+def test_what_questions_begin_with_alike_is_read_once_too() -> None:
+    one = model(reads_question=False)
+    lengths = []
+    decode = one.decode
+    one.decode = lambda joined: (lengths.append(joined.embeds.shape[1]), decode(joined))[1]  # type: ignore[method-assign]
+    batch = rows()
+    apart = one(**batch, frames=FRAMES, clip_of_row=OWNERS)
+    batch["input_ids"][:, 1:3] = torch.tensor([7, 8])
+    alike = one(**batch, frames=FRAMES, clip_of_row=OWNERS)
+    repeated = one(**batch, frames=FRAMES[OWNERS])
+    assert lengths[:2] == [6 + 5 + 5, 6 + 2 + 3 + 3]
+    assert float(apart.loss.detach()) != float(alike.loss.detach())
+    torch.testing.assert_close(alike.loss, repeated.loss)
+
+
 def test_an_answer_cannot_begin_right_behind_a_shared_clip() -> None:
     batch = rows()
     batch["labels"] = batch["input_ids"].clone()
