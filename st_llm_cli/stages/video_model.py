@@ -103,6 +103,21 @@ class VideoModel:
         """What it needs done to each picture."""
         return ResizeCenterCrop(self.model.config.image_size)
 
+    @property
+    def sees_frames_alone(self) -> bool:
+        """Whether it keeps tokens of clips, and those of a frame do not depend on the other frames."""
+        return self.tokens is not None and not self.model.config.mixes_frames
+
+    def see(self, clip: Clip) -> SeenClip:
+        """Look at a clip without keeping its tokens.
+
+        Args:
+            clip: Of pictures of the size the model takes.
+        """
+        assert self.tokens is not None, "a model without a cache looks when it answers"
+        (seen,) = self.tokens.encode([clip])
+        return seen
+
     def read_clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Look | StllmError]]:
         """Read clips to ask about; with a cache, those seen before come as tokens, and no video is opened.
 
