@@ -8,14 +8,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from st_llm_cli.cli.options import DebugOption, JsonOption
+from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
 from st_llm_cli.cli.screen import note
+from st_llm_cli.cli.token_cache import note_use, open_cache
 
 if TYPE_CHECKING:
     from st_llm_cli.recipe import Recipe
@@ -35,6 +37,7 @@ def train(
         bool,
         typer.Option("--check-data", help="Only read annotations and media; exit 1 if anything is wrong."),
     ] = False,
+    cache: CacheOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -57,9 +60,11 @@ def train(
 
         check_training_data(loaded, as_json=as_json)
         return
+    tokens = open_cache(cache)
     folder = output or Path("runs") / Path(recipe).stem
     with _progress(loaded) as show:
-        result = run(loaded, folder, show)
+        result = run(loaded, folder, show, tokens)
+    note_use(tokens)
     for name in result.skipped:
         note(f"stage '{name}' was done already")
     if as_json:
@@ -68,6 +73,7 @@ def train(
             "checkpoint": str(result.checkpoint),
             "trained": result.trained,
             "skipped": result.skipped,
+            "cache": None if tokens is None else asdict(tokens.use),
         }
         typer.echo(json.dumps(facts))
         return

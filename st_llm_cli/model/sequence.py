@@ -41,6 +41,8 @@ class Sequence:
     """[batch, length], -100 wherever nothing is to be predicted."""
     is_video: Tensor
     """[batch, length], True at video tokens."""
+    is_padding: Tensor
+    """[batch, length], True where nothing stands."""
 
     def up_to(self, end: int) -> Sequence:
         """Cut every row after `end` positions."""
@@ -50,6 +52,7 @@ class Sequence:
             position_ids=self.position_ids[:, :end],
             labels=self.labels[:, :end],
             is_video=self.is_video[:, :end],
+            is_padding=self.is_padding[:, :end],
         )
 
 
@@ -136,6 +139,7 @@ def share_clips(rows: Sequence, clip_of_row: list[int]) -> Sequence:
         position_ids=lay(rows.position_ids, 0),
         labels=lay(rows.labels, IGNORED_LABEL),
         is_video=lay(rows.is_video, False),
+        is_padding=~there,
     )
 
 
@@ -221,10 +225,12 @@ def _pad(rows: list[dict[str, Tensor]], pad_embed: Tensor, side: str) -> Sequenc
         embeds.append(torch.cat([filler, row["embeds"]] if side == "left" else [row["embeds"], filler]))
     for row in rows:
         row["attention_mask"] = torch.ones_like(row["labels"])
+        row["is_padding"] = torch.zeros_like(row["is_video"])
     return Sequence(
         embeds=torch.stack(embeds),
         attention_mask=stack("attention_mask", 0),
         position_ids=stack("position_ids", 0),
         labels=stack("labels", IGNORED_LABEL),
         is_video=stack("is_video", False),
+        is_padding=stack("is_padding", True),
     )

@@ -149,6 +149,8 @@ class StllmOutput(ModelOutput):
     """Without labels: next-token logits after each row's last token, [batch, vocabulary]."""
     video_tokens: Tensor | None = None
     """Video tokens the language model read in this batch, after dropping."""
+    padding: Tensor | None = None
+    """With labels: share of the positions it read that only made sequences equally long."""
 
 
 class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -177,6 +179,14 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.masked_video_decoder = MaskedVideoDecoder(hidden_dim) if config.masked_video_decoder else None
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self.post_init()  # type: ignore[no-untyped-call]
+
+    def train(self, mode: bool = True) -> StllmForConditionalGeneration:
+        """Set the mode, except of an encoder that does not learn: dropout there would only be noise."""
+        super().train(mode)
+        for part in (self.vision_model, self.bt_adapter, self.qformer):
+            if part is not None and not any(weight.requires_grad for weight in part.parameters()):
+                part.eval()
+        return self
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -390,6 +400,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             language_loss=language_loss.detach(),
             masked_video_loss=None if video_loss is None else video_loss.detach(),
             video_tokens=joined.is_video.sum(),
+            padding=joined.is_padding.float().mean(),
         )
 
     def _takes_any_mask(self) -> bool:

@@ -126,6 +126,7 @@ class ClipTokens:
         shows_shapes: Whether pictures, [frames, height, width, 3], look like moving shapes.
         folder: Checkpoint the model was loaded from, unchanged since; saves computing the encoder's identity
             again. None for a model that was made or changed in memory.
+        level: How far tokens are kept, see `Key.level`; None takes `default_level`.
     """
 
     def __init__(
@@ -134,10 +135,11 @@ class ClipTokens:
         cache: TokenCache,
         shows_shapes: Callable[[NDArray[np.uint8]], bool],
         folder: Path | None = None,
+        level: str | None = None,
     ) -> None:
         self.model = model
         self.cache = cache
-        self.level = default_level(model.config)
+        self.level = level or default_level(model.config)
         self._shows_shapes = shows_shapes
         self._encoder = encoder_of(model, self.level, cache.encoders, folder)
         self._may_write = True

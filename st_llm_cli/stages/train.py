@@ -27,6 +27,7 @@ from st_llm_cli.recipe.schema import Train
 if TYPE_CHECKING:
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.model.tokenizers import Tokenizers
+    from st_llm_cli.tokens.store import TokenCache
     from st_llm_cli.training.data.sources import Source
     from st_llm_cli.training.metrics import StepListener, StepMetrics
 
@@ -45,16 +46,19 @@ class TrainResult:
     """Stages whose result was there already."""
 
 
-def run(recipe: Recipe, output: Path, listener: StepListener | None = None) -> TrainResult:
+def run(
+    recipe: Recipe, output: Path, listener: StepListener | None = None, cache: TokenCache | None = None
+) -> TrainResult:
     """Run every training stage of a recipe that has no result in the folder yet.
 
     Args:
         recipe: The recipe.
         output: Run folder; made where missing.
         listener: Told of every line of metrics.
+        cache: Where clips' tokens are kept, for stages that may use them; None uses none.
 
     Raises:
-        RecipeError: If the recipe trains nothing.
+        RecipeError: If the recipe trains nothing, or demands a cache that would not be sound.
         DataError: If training data are missing, or not as their format says.
         TrainingError: If the folder holds a run of another recipe, or training cannot go on.
         CheckpointError: If the recipe starts from a checkpoint that cannot be loaded.
@@ -73,7 +77,7 @@ def run(recipe: Recipe, output: Path, listener: StepListener | None = None) -> T
         if result.exists():
             skipped.append(stage.name)
         else:
-            _train(recipe, stage, sources[stage.name], start, output, result, listener)
+            _train(recipe, stage, sources[stage.name], start, output, result, listener, cache)
             trained.append(stage.name)
         start = result
     return TrainResult(result, tuple(trained), tuple(skipped))
@@ -103,8 +107,10 @@ def _train(
     output: Path,
     result: Path,
     listener: StepListener | None,
+    cache: TokenCache | None,
 ) -> None:
     from st_llm_cli.model.tokenizers import save_tokenizers
+    from st_llm_cli.stages.training_tokens import tokens_for_training
     from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics
     from st_llm_cli.training.trainer import train_stage
@@ -116,10 +122,12 @@ def _train(
 
     log.info("stage '%s': %d steps", stage.name, stage.steps)
     _describe_environment(output / "environment.json")
-    model, tokenizers = _starting_point(recipe, stage, start)
-    examples = ExampleStream(
-        stage, recipe.video, model.config.image_size, sources=sources, ledger=output / "skipped.jsonl"
-    )
+    model, tokenizers, folder = _starting_point(recipe, stage, start)
+    tokens, reason = tokens_for_training(recipe, stage, model, cache, folder)
+    if reason is not None:
+        log.warning("stage '%s': %s", stage.name, reason)
+    side, ledger = model.config.image_size, output / "skipped.jsonl"
+    examples = ExampleStream(stage, recipe.video, side, sources=sources, ledger=ledger, tokens=tokens)
     try:
         train_stage(model, tokenizers, recipe, stage, output / "work" / stage.name, listen, examples)
     finally:
@@ -134,17 +142,20 @@ def _train(
 
 def _starting_point(
     recipe: Recipe, stage: Train, start: Path | None
-) -> tuple[StllmForConditionalGeneration, Tokenizers]:
-    """What a stage begins with: the result of the one before, the recipe's checkpoint, or a new model."""
+) -> tuple[StllmForConditionalGeneration, Tokenizers, Path | None]:
+    """What a stage begins with: the result of the one before, the recipe's checkpoint, or a new model.
+
+    The folder it was loaded from comes with it, None for a new one.
+    """
     from st_llm_cli.model.checkpoint import load_checkpoint
     from st_llm_cli.training.start import start_new
 
     if start is None and recipe.model.new is not None:
-        return start_new(recipe, stage.seed)
+        return (*start_new(recipe, stage.seed), None)
     source = recipe.model.checkpoint if start is None else str(start)
     assert source is not None, "the schema asks for one of `new` and `checkpoint`"
     checkpoint = load_checkpoint(source, device="cpu", dtype="float32")
-    return checkpoint.model, checkpoint.tokenizers
+    return checkpoint.model, checkpoint.tokenizers, checkpoint.folder
 
 
 def _describe_environment(path: Path) -> None:

@@ -68,7 +68,7 @@ class StllmTrainer(Trainer):
             masked_video_loss=output.masked_video_loss,
             mask_ratio=None if single else masking.get("mask_ratio"),
             video_tokens=output.video_tokens,
-            padding=padding_share(inputs.get("attention_mask"), output.video_tokens),
+            padding=output.padding,
         )
         return (output.loss, output) if return_outputs else output.loss
 
@@ -205,19 +205,6 @@ def step_masking(method: Model, stage: Train, step: int, seeds: Tensor | None = 
         generator = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
     masked_video = method.mvm is not None and step % method.mvm.every == 0
     return {"mask_ratio": ratio, "generator": generator, "masked_video": masked_video}
-
-
-def padding_share(attention_mask: Tensor | None, video_tokens: Tensor | None) -> float | None:
-    """Share of the positions that the language model reads in vain, to make rows equally long.
-
-    Args:
-        attention_mask: Of the text, [rows, length], a placeholder in each row where its video stands.
-        video_tokens: How many there are in all rows together.
-    """
-    if attention_mask is None or video_tokens is None:
-        return None
-    empty = int((attention_mask == 0).sum())
-    return empty / (attention_mask.numel() - len(attention_mask) + int(video_tokens))
 
 
 def _arguments(stage: Train, folder: Path) -> TrainingArguments:

@@ -111,3 +111,24 @@ def test_an_answer_cannot_begin_right_behind_a_shared_clip() -> None:
     batch["labels"] = batch["input_ids"].clone()
     with pytest.raises(ValueError, match="right behind"):
         model(reads_question=False)(**batch, frames=FRAMES, clip_of_row=OWNERS)
+
+
+def test_padding_is_the_share_of_positions_where_nothing_stands() -> None:
+    one = model(reads_question=False)
+    # Six video tokens and five of text, or ten behind the clip that is asked about twice.
+    assert one(**rows(), frames=FRAMES, clip_of_row=OWNERS).padding == pytest.approx(5 / 32)
+    assert one(**rows(), frames=FRAMES[OWNERS]).padding == 0
+    mask = torch.ones(3, 6)
+    mask[0, 4:] = 0
+    assert one(**rows(), frames=FRAMES[OWNERS], attention_mask=mask).padding == pytest.approx(2 / 33)
+
+
+def test_an_encoder_that_does_not_learn_stays_in_evaluation_mode() -> None:
+    one = model(reads_question=False)
+    one.vision_model.requires_grad_(False)
+    one.train()
+    assert not one.vision_model.training
+    assert one.qformer.training and one.language_model.training
+    one.vision_model.requires_grad_(True)
+    one.train()
+    assert one.vision_model.training

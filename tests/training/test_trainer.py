@@ -11,7 +11,7 @@ from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.training.data.shapes import shapes_vocabulary
 from st_llm_cli.training.metrics import StepMetrics
 from st_llm_cli.training.tokenizer import word_tokenizer
-from st_llm_cli.training.trainer import padding_share, step_masking, train_stage
+from st_llm_cli.training.trainer import step_masking, train_stage
 from tests.training.small import small_recipe
 from tests.training.test_build import build
 
@@ -136,10 +136,3 @@ def test_checkpoints_on_the_way_can_be_talked_to(tmp_path: Path) -> None:
     train(small_recipe({"steps": 4, "save_every": 2}), tmp_path)
     names = {path.name for path in (tmp_path / "checkpoint-4").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
-
-
-def test_padding_is_counted_among_all_positions_that_are_read() -> None:
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-    # 6 tokens of text, two of them placeholders, and 10 of video, beside the two empty positions.
-    assert padding_share(mask, torch.tensor(10)) == pytest.approx(2 / (6 - 2 + 10 + 2))
-    assert padding_share(None, None) is None

@@ -1,0 +1,85 @@
+"""Whether a training stage may take its clips' tokens from the cache, and if so, how far they have come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from st_llm_cli.errors import RecipeError
+from st_llm_cli.recipe import Recipe
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.recipe.sources import Video
+from st_llm_cli.stages.clip_tokens import ClipTokens, why_not_sound
+from st_llm_cli.stages.video_model import looks_like_shapes
+from st_llm_cli.video.transform import RandomResizedCrop, ResizeCenterCrop
+
+if TYPE_CHECKING:
+    from st_llm_cli.model.config import StllmConfig
+    from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+    from st_llm_cli.tokens.store import TokenCache
+
+
+def tokens_for_training(
+    recipe: Recipe,
+    stage: Train,
+    model: StllmForConditionalGeneration,
+    cache: TokenCache | None,
+    folder: Path | None,
+) -> tuple[ClipTokens | None, str | None]:
+    """Open the cache for a stage, where its tokens are those that the encoder would give.
+
+    Args:
+        recipe: The recipe.
+        stage: The training stage.
+        model: The model as the stage begins.
+        cache: Where tokens are kept; None where the cache is turned off.
+        folder: Checkpoint the model was loaded from; None for one made in memory.
+
+    Returns:
+        The tokens, or None and in one line why not; no line where nobody would expect them.
+
+    Raises:
+        RecipeError: If the recipe demands the cache and it would not be sound.
+    """
+    if stage.objective != "answers" or all(data.files is None for data in stage.data):
+        return None, None
+    if recipe.tokens.cache == "off" or (cache is None and recipe.tokens.cache == "auto"):
+        return None, None
+    level = training_level(recipe, stage, model.config)
+    reason = why_not_in_training(recipe, stage, model.config, level)
+    if cache is None:
+        reason = "no cache: it is turned off"
+    if reason is not None and recipe.tokens.cache == "required":
+        fix = "freeze the encoder and show clips in a fixed way, or use 'auto'"
+        raise RecipeError(f"the recipe requires what cannot be: {reason}", where="tokens.cache", fix=fix)
+    if reason is not None or cache is None:
+        return None, reason
+    return ClipTokens(model, cache, looks_like_shapes, folder, level=level), None
+
+
+def training_level(recipe: Recipe, stage: Train, config: StllmConfig) -> str:
+    """How far tokens are kept: as the recipe says, else as far as they stay the same."""
+    if recipe.tokens.level != "auto":
+        return recipe.tokens.level
+    return "frames" if config.reads_question or "qformer" not in stage.freeze else "queries"
+
+
+def why_not_in_training(recipe: Recipe, stage: Train, config: StllmConfig, level: str) -> str | None:
+    """Say in one line why kept tokens would not be those the encoder gives; None if they would be."""
+    if level == "queries" and config.reads_question:
+        return "no cache: the Q-Former reads the question, 'queries' differ with it; use level 'frames'"
+    if "random" in recipe.video.sampler:
+        return f"no cache: the sampler '{recipe.video.sampler}' takes other frames in every epoch"
+    if "zero3" in (stage.deepspeed or ""):
+        return "no cache: ZeRO-3 spreads the encoder over processes that each need other clips"
+    trained = {"vision", "qformer"} - set(stage.freeze)
+    if level == "frames":
+        trained.discard("qformer")
+    if "projection" not in stage.freeze:  # the BT-Adapter goes with it
+        trained.add("bt_adapter")
+    trained -= set() if config.mixes_frames else {"bt_adapter"}
+    return why_not_sound(config, _transform(recipe.video, config.image_size), trained)
+
+
+def _transform(video: Video, side: int) -> ResizeCenterCrop | RandomResizedCrop:
+    return RandomResizedCrop(side, seed=0) if video.crop == "random" else ResizeCenterCrop(side)
