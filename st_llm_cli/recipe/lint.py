@@ -96,10 +96,11 @@ def _train(recipe: Recipe, train: Train, place: Place) -> list[Problem]:
         problems.append(Problem((*place, "warmup_steps"), what))
     if train.objective == "answers" and not train.data:
         problems.append(Problem((*place, "data"), "is missing: nothing to learn from"))
-    if train.objective != "answers" and train.data:
-        problems.append(
-            Problem((*place, "data"), f"has no effect with objective '{train.objective}'; drop it")
-        )
+    if train.objective == "cells" and train.data:
+        problems.append(Problem((*place, "data"), "has no effect with objective 'cells'; drop it"))
+    if train.objective == "tracks" and any(source.shapes is None for source in train.data):
+        what = "objective 'tracks' knows the truth of moving shapes only; name 'shapes' sources only"
+        problems.append(Problem((*place, "data"), what))
     if recipe.model.lora is not None and "language" in train.freeze:
         what = "'language' is trained by model.lora, whose matrices would be frozen too; drop one of them"
         problems.append(Problem((*place, "freeze"), what))

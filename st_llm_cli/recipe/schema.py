@@ -168,7 +168,8 @@ class Train(Block):
     objective: Literal["answers", "cells", "tracks"] = "answers"
     """`answers`: what the language model says. For new models, on moving shapes and by heads that are thrown
     away: `cells`, each query token says what is in its cell of a picture; `tracks`, each video token says
-    halfway up the language model what the object in its cell is doing and what it did before."""
+    halfway up the language model what the object in its cell is doing and what it did before, beside the
+    answers if `data` asks for some."""
     data: Annotated[tuple[Data, ...], Field(strict=False)] = ()
     """Where samples come from."""
     max_failures: Share = 0.01

@@ -109,13 +109,15 @@ def train_stage(
     """
     if stage.precision == "bfloat16" and not torch.cuda.is_available():
         model.set_attn_implementation("eager")  # there three times faster than sdpa; slower in float32
-    if stage.objective == "answers":
-        examples = examples or ExampleStream(stage, recipe.video, model.config.image_size)
-        trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples)
-    elif stage.objective == "cells":
+    if stage.data and examples is None:
+        examples = ExampleStream(stage, recipe.video, model.config.image_size)
+    if stage.objective == "cells":
         trainer = _cells_trainer(model, stage, folder)
+    elif stage.objective == "tracks":
+        trainer = _tracks_trainer(model, tokenizers, recipe, stage, folder, examples)
     else:
-        trainer = _tracks_trainer(model, recipe, stage, folder)
+        assert examples is not None, "the linter asks for data"
+        trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples)
     trainer.add_callback(TellMetrics(stage.name, listener))
     trainer.remove_callback(PrinterCallback)
     with _threads(stage.threads):
@@ -161,17 +163,22 @@ def _cells_trainer(model: StllmForConditionalGeneration, stage: Train, folder: P
 
 
 def _tracks_trainer(
-    model: StllmForConditionalGeneration, recipe: Recipe, stage: Train, folder: Path
+    model: StllmForConditionalGeneration,
+    tokenizers: Tokenizers,
+    recipe: Recipe,
+    stage: Train,
+    folder: Path,
+    examples: ExampleStream | None,
 ) -> StllmTrainer:
     freeze(model, stage.freeze)
     with _seeded(stage.seed):
         reader = TrackReader(model)
-    config = model.config
+    silent = TrackStream(stage, recipe.video.num_frames, model.config.image_size)
     return StllmTrainer(
         model=reader,
         args=_arguments(stage, folder),
-        train_dataset=TrackStream(stage, config.num_queries, recipe.video.num_frames, config.image_size),
-        data_collator=TrackCollator(config),
+        train_dataset=silent if examples is None else examples,
+        data_collator=TrackCollator(Collator(tokenizers, model.config)),
         optimizers=(build_optimizer(model, stage, reader.heads.values()), None),
         method=None,
         stage=stage,

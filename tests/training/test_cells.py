@@ -74,7 +74,6 @@ def test_cells_are_reproducible_to_the_last_bit(tmp_path: Path) -> None:
     ("override", "complaint"),
     [
         ("objective=cells", "has no effect with objective 'cells'; drop it"),
-        ("objective=tracks", "has no effect with objective 'tracks'; drop it"),
         ("data=[]", "is missing: nothing to learn from"),
     ],
 )

@@ -1,10 +1,15 @@
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
+from st_llm_cli.errors import RecipeError
 from st_llm_cli.model.sequence import IGNORED_LABEL
+from st_llm_cli.recipe import load_recipe
+from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.shapes.world import COLORS, MOVEMENTS, MovingShape, Scene, Segment
-from st_llm_cli.training.tracks import QUESTIONS, TrackStream, tracks_of
+from st_llm_cli.training.tracks import TrackStream, tracks_of
 from tests.training.small import small_recipe
 from tests.training.test_build import build
 from tests.training.test_trainer import train
@@ -23,7 +28,7 @@ def turning_object() -> MovingShape:
 def told(question: str, num_frames: int, *objects: MovingShape) -> list[list[int]]:
     """Labels of one question, a list of four cells per frame."""
     scene = Scene(seed=0, duration_seconds=4.0, background=(0, 0, 0), objects=objects)
-    labels = tracks_of(scene, (2, 2), num_frames, 16).labels[question]
+    labels = tracks_of(scene, (2, 2), num_frames)[question]
     return [labels[start : start + 4] for start in range(0, len(labels), 4)]
 
 
@@ -54,20 +59,22 @@ def test_a_cell_of_two_objects_is_not_asked_about() -> None:
 
 
 def test_a_clip_follows_from_seed_and_index() -> None:
-    streams = [
-        TrackStream(small_recipe({**TRACKS, "seed": seed}).training[0], 4, 3, 16) for seed in (0, 0, 1)
-    ]
-    first, again, other = (stream[3] for stream in streams)
-    assert (first.frames == again.frames).all() and first.labels == again.labels
+    stages = [small_recipe({**TRACKS, "seed": seed}).training[0] for seed in (0, 0, 1)]
+    first, again, other = (TrackStream(stage, 3, 16)[3] for stage in stages)
+    assert first.frames is not None and other.frames is not None
+    assert (first.frames == again.frames).all() and first.scene == again.scene
     assert (first.frames != other.frames).any()
-    assert set(first.labels) == set(QUESTIONS) and all(len(each) == 3 * 4 for each in first.labels.values())
+
+
+def two_layers(stage: dict[str, Any]) -> Recipe:
+    """A recipe whose language model has a lower and an upper half."""
+    part = {"hidden_dim": 32, "num_layers": 1, "num_heads": 2}
+    eyes = {"vision": {"image_size": 16, "patch_size": 8, **part}, "qformer": {"num_queries": 4, **part}}
+    return small_recipe({**TRACKS, **stage}, new={**eyes, "language": {**part, "num_layers": 2}})
 
 
 def test_only_the_lower_half_of_the_language_model_learns(tmp_path: Path) -> None:
-    part = {"hidden_dim": 32, "num_layers": 1, "num_heads": 2}
-    eyes = {"vision": {"image_size": 16, "patch_size": 8, **part}, "qformer": {"num_queries": 4, **part}}
-    stage = {**TRACKS, "freeze": ["vision", "qformer"], "steps": 30, "lr": 5e-3, "optimizer": "muon"}
-    recipe = small_recipe(stage, new={**eyes, "language": {**part, "num_layers": 2}})
+    recipe = two_layers({"freeze": ["vision", "qformer"], "steps": 30, "lr": 5e-3, "optimizer": "muon"})
     after, seen = train(recipe, tmp_path)
     before = build(recipe).state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
@@ -75,3 +82,24 @@ def test_only_the_lower_half_of_the_language_model_learns(tmp_path: Path) -> Non
     assert layers == {"0"}
     assert all(name.startswith(("projection", "language_model.model.layers")) for name in changed)
     assert seen[-1].loss < 0.9 * seen[0].loss
+
+
+def test_answers_can_be_learnt_beside(tmp_path: Path) -> None:
+    videos = [{"shapes": {"questions_per_clip": 2}}, {"shapes": {"questions_per_clip": 2, "kind": "images"}}]
+    _, seen = train(two_layers({"data": videos, "steps": 6, "batch_size": 4}), tmp_path)
+    clips = [metrics for metrics in seen if metrics.video_tokens == 4 * 3 * 4]
+    pictures = [metrics for metrics in seen if metrics.video_tokens == 4 * 4]
+    assert len(clips) + len(pictures) == 6 and clips and pictures
+    for metrics in clips:
+        assert metrics.language_loss is not None and metrics.loss > metrics.language_loss + 1
+    assert all(metrics.loss == pytest.approx(metrics.language_loss) for metrics in pictures)
+
+
+def test_tracks_are_of_moving_shapes_only(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    data = "data: [{jsonl: {annotations: a.jsonl, media: m}}]"
+    path.write_text(
+        f"model: {{new: {{}}}}\nstages:\n- train: {{name: a, steps: 2, objective: tracks, {data}}}\n"
+    )
+    with pytest.raises(RecipeError, match="name 'shapes' sources only"):
+        load_recipe(path)

@@ -61,7 +61,7 @@ class Collator:
             for place in range(len(example.tasks) if self.config.reads_question else 1)
         ]
         return {
-            **self._video(examples),
+            **self.video(examples),
             "clip_of_row": torch.tensor(owners),
             "mask_seeds": torch.tensor(seeds),
             "input_ids": input_ids,
@@ -106,7 +106,7 @@ class Collator:
             released=self.config.compat == "released",
         )
 
-    def _video(self, examples: Sequence[Example]) -> dict[str, Any]:
+    def video(self, examples: Sequence[Example]) -> dict[str, Any]:
         """What stands for the clips: their frames, or what the encoder made of them."""
         frames = [example.frames for example in examples if example.frames is not None]
         if frames:

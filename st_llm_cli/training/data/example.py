@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from st_llm_cli.shapes.world import Scene
+
 
 @dataclass(frozen=True)
 class Task:
@@ -47,6 +49,8 @@ class Example:
     """Whether it is a single picture rather than a clip."""
     mask_seed: int = 0
     """Which of its tokens are dropped follows from this and the share that is."""
+    scene: Scene | None = None
+    """What is true of it, where it shows moving shapes."""
 
 
 def sample_rng(seed: int, *place: int | str) -> Random:

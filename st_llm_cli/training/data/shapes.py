@@ -51,7 +51,7 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int, m
     scene = make(seed, num_objects=source.num_objects)
     frames = sample_frames(scene, 1 if images else num_frames, resolution)
     tasks = tuple(_tasks(source, scene, rng))
-    return Example(frames, tasks, is_picture=images, mask_seed=mask_seed)
+    return Example(frames, tasks, is_picture=images, mask_seed=mask_seed, scene=scene)
 
 
 def _tasks(source: Shapes, scene: Scene, rng: Random) -> list[Task]:
