@@ -106,6 +106,14 @@ def compare_runs(
     )
 
 
+def in_words(compared: RunComparison) -> str:
+    """Say which is better, as far as that can be told."""
+    points = f"{100 * abs(compared.difference):.1f} ± {100 * compared.error:.1f} points"
+    if not compared.differs:
+        return f"not distinguishable ({points}, p = {compared.p_value:.3g})"
+    return f"{'better' if compared.difference > 0 else 'worse'} by {points}, p = {compared.p_value:.3g}"
+
+
 def _verdicts(predictions: Sequence[Prediction], scorer: str) -> dict[str, bool]:
     judged = ((each.sample.id, judge_reply(each, scorer)) for each in predictions)
     return {id: verdict.correct for id, verdict in judged if verdict is not None}

@@ -24,6 +24,10 @@ def compare(
         list[Path], typer.Argument(metavar="RUN RUN…", help="Folders of `stllm eval`; the first is the base.")
     ],
     scorer: Annotated[str, typer.Option(metavar="NAME", help="strict or released.")] = "strict",
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the comparison of two runs as a page, with every answer."),
+    ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -37,9 +41,15 @@ def compare(
 
     if len(runs) < 2:
         raise UsageError("one run cannot be compared", where="RUN", fix="give two or more")
+    if html is not None and len(runs) > 2:
+        raise UsageError("a page is about two runs", where="--html", fix="give two, or leave out --html")
     check_scorer(scorer)
     base, *others = [read_predictions(run / NAME if run.is_dir() else run) for run in runs]
     compared = {run: compare_runs(base, other, scorer) for run, other in zip(runs[1:], others, strict=True)}
+    if html is not None:
+        from st_llm_cli.stages.report import write_comparison
+
+        write_comparison(html, compared[runs[1]], (runs[0], runs[1]), (base, others[0]))
     if as_json:
         rows = [{"run": str(run), "base": str(runs[0]), **asdict(each)} for run, each in compared.items()]
         typer.echo(json.dumps(rows))
@@ -49,6 +59,8 @@ def compare(
 
 
 def _show(run: Path, base: Path, compared: RunComparison) -> None:
+    from st_llm_cli.bench.compare import in_words
+
     typer.echo(f"{run} against {base}: {in_words(compared)}")
     t_test = "" if compared.t_p_value is None else f", paired t-test p = {compared.t_p_value:.3g}"
     typer.echo(
@@ -69,11 +81,3 @@ def _show(run: Path, base: Path, compared: RunComparison) -> None:
     for what, ids in (("won", compared.won), ("lost", compared.lost)):
         more = f" and {len(ids) - SHOWN_FLIPS} more (all with --json)" if len(ids) > SHOWN_FLIPS else ""
         typer.echo(f"  {len(ids)} {what}" + (": " + ", ".join(ids[:SHOWN_FLIPS]) + more if ids else ""))
-
-
-def in_words(compared: RunComparison) -> str:
-    """Say which is better, as far as that can be told."""
-    points = f"{100 * abs(compared.difference):.1f} ± {100 * compared.error:.1f} points"
-    if not compared.differs:
-        return f"not distinguishable ({points}, p = {compared.p_value:.3g})"
-    return f"{'better' if compared.difference > 0 else 'worse'} by {points}, p = {compared.p_value:.3g}"

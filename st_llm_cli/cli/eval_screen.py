@@ -116,7 +116,7 @@ def _judged_lines(judged: Judged) -> list[str]:
 
 def show_gain(gain: Gain) -> None:
     """Show what is left of a score without time, and what time added to it."""
-    from st_llm_cli.cli.compare import in_words
+    from st_llm_cli.bench.compare import in_words
 
     for name, share in gain.scores.items():
         typer.echo(f"control {name}: {100 * share:.1f} % right")

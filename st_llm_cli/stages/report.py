@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from st_llm_cli import __version__
+from st_llm_cli.bench.compare import RunComparison
 from st_llm_cli.bench.gain import gain_of
 from st_llm_cli.bench.judged import CriterionScore, Judged
+from st_llm_cli.bench.page.compare_page import compare_page
 from st_llm_cli.bench.page.run_page import run_page
-from st_llm_cli.bench.record import RunRecord
+from st_llm_cli.bench.record import RunRecord, Strip
 from st_llm_cli.bench.report import Report
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.bench.tables import csv_of, latex_of
 from st_llm_cli.errors import DataError, UsageError
 from st_llm_cli.stages.prediction_file import NAME, SETTINGS_NAME, read_predictions
-from st_llm_cli.stages.strips import MOST_CLIPS, strips_of
+from st_llm_cli.stages.strips import MOST_CLIPS, read_strips, strips_of
+from st_llm_cli.stages.strips import NAME as STRIPS_NAME
 
 PAGE_NAME = "report.html"
 ENVIRONMENT_NAME = "environment.json"
@@ -72,6 +75,37 @@ def write_report(
         what = f"cannot be written: {error.strerror}"
         raise UsageError(what, where=str(folder), fix="choose another folder with --output") from error
     return [folder / name for name in contents]
+
+
+def write_comparison(
+    path: Path,
+    compared: RunComparison,
+    runs: tuple[Path, Path],
+    predictions: tuple[Sequence[Prediction], Sequence[Prediction]],
+) -> None:
+    """Write the comparison of two runs as a page, with the pictures kept in either folder.
+
+    Raises:
+        DataError: If kept pictures are damaged.
+        UsageError: If it cannot be written.
+    """
+    strips: dict[str, Strip] = {}
+    for run in runs:
+        if run.is_dir():
+            strips |= read_strips(run / STRIPS_NAME)
+    page = compare_page(compared, _names(runs), *predictions, strips)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise UsageError(what, where=str(path), fix="choose another file with --html") from error
+
+
+def _names(runs: tuple[Path, Path]) -> tuple[str, str]:
+    """Give the runs short names, as long as they differ."""
+    first, second = runs
+    return (first.name, second.name) if first.name != second.name else (str(first), str(second))
 
 
 def record_of(

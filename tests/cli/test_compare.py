@@ -30,6 +30,8 @@ def test_better_run_is_called_better(stllm: Stllm, runs: tuple[Path, Path]) -> N
     assert f"{runs[1]} against {runs[0]}: better by 50.0 ± 11.5 points, p = 0.00" in ran.out
     assert "50.0 % and 100.0 % of 20 questions (strict)" in ran.out
     assert "even: +50.0 points of 10" in ran.out
+    assert "95 % interval of the difference +" in ran.out
+    assert "McNemar p = 0.00195, paired t-test p = 0.000" in ran.out
     assert "10 won: id0, id1" in ran.out and "0 lost" in ran.out
 
 
@@ -41,6 +43,17 @@ def test_equal_runs_are_not_distinguishable(stllm: Stllm, runs: tuple[Path, Path
 def test_json_lists_every_flip(stllm: Stllm, runs: tuple[Path, Path]) -> None:
     (row,) = json.loads(stllm("compare", *runs, "--json").out)
     assert (row["run"], row["base"], len(row["won"])) == (str(runs[1]), str(runs[0]), 10)
+
+
+def test_comparison_as_a_page(stllm: Stllm, runs: tuple[Path, Path], tmp_path: Path) -> None:
+    ran = stllm("compare", *runs, "--html", tmp_path / "new" / "ab.html")
+    assert ran.code == 0, ran.err
+    page = (tmp_path / "new" / "ab.html").read_text()
+    assert "Better by 50.0 ± 11.5 points" in page and "id0" in page
+    ran = stllm("compare", *runs, runs[0], "--html", tmp_path / "abc.html")
+    assert ran.code == 2 and "a page is about two runs" in ran.err
+    ran = stllm("compare", *runs, "--html", tmp_path)
+    assert ran.code == 2 and "cannot be written" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,24 @@ def bar(
     )
 
 
+def difference_bar(value: float, label: str, top: float) -> Html:
+    """Draw a difference from the middle: better to the right, worse to the left.
+
+    Args:
+        value: In points.
+        label: What it shows, in words.
+        top: Points at either end.
+    """
+    half = 50 * min(abs(value) / top, 1.0)
+    start = 50 - half if value < 0 else 50
+    kind = "bar worse" if value < 0 else "bar run"
+    drawn = tag("rect", class_=kind, x=f"{start:.2f}%", y="7", height="10", rx="1.5", width=f"{half:.2f}%")
+    middle = tag("line", class_="middle", x1="50%", x2="50%", y1="0", y2="24")
+    return tag(
+        "svg", tag("title", label), drawn, middle, class_="chart", width="100%", height="24", role="img"
+    )
+
+
 def shape(number: int) -> Html:
     """Draw the mark of a published model around the origin."""
     style = f"fill:var(--mark-{number % HUES})"

@@ -34,7 +34,7 @@ for (const button of document.querySelectorAll("[data-baseline]")) {
 // ---- questions
 
 if ($("data")) {
-  const { rows, strips, scorers } = JSON.parse($("data").textContent);
+  const { rows, strips, scorers, others } = JSON.parse($("data").textContent);
   rows.forEach((row, place) => {
     row.place = place;
     const parts = [row.id, row.task, row.question, ...row.options, row.answer, row.reply, row.error, ...row.clips];
@@ -171,13 +171,12 @@ if ($("data")) {
       name, correct ? "right" : "wrong", text === null ? "nothing read" : `read as ‘${text}’`, rule,
     ]);
     if (read.length) right.append(make("h4", "", "verdicts"), lines(read));
-    if (row.controls) {
-      const shown = Object.entries(row.controls).map(([name, [reply, correct]]) => [
+    if (row.others) {
+      const shown = Object.entries(row.others).map(([name, [reply, correct]]) => [
         name, correct === null ? "–" : correct ? "right" : "wrong", reply === null ? "not asked" : reply,
       ]);
-      right.append(make("h4", "", "without time"), lines(shown));
+      right.append(make("h4", "", others), lines(shown));
     }
-    if (row.judge) right.append(make("h4", "", "judge"), lines(row.judge));
     panel.append(make("div", "grid2", left, right));
     const cell = make("td", "", panel);
     cell.colSpan = 3 + scorers.length;

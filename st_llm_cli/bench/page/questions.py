@@ -9,7 +9,7 @@ from typing import Any
 
 from st_llm_cli.bench.page.markup import Html, embedded, tag
 from st_llm_cli.bench.parsing import DEGENERATE, EMPTY, SEVERAL, UNPARSED
-from st_llm_cli.bench.record import RunRecord, strip_key
+from st_llm_cli.bench.record import RunRecord, Strip, strip_key
 from st_llm_cli.bench.sample import Prediction, Verdict
 from st_llm_cli.bench.scoring import FAILED, SCORERS, judge_reply
 
@@ -34,26 +34,62 @@ TIME = {
 
 
 def questions_section(record: RunRecord) -> Html:
-    """Build the place where questions are shown, and hand the page's script what to show."""
+    """Build the place where a run's questions are shown."""
     listed = listed_of(record.predictions)
     pictures = {key: number for number, key in enumerate(record.strips)}
     rows = [row_of(each, record, pictures) for each in listed]
-    strips = [
+    fields = []
+    if record.gain is not None:
+        times = [tag("option", name, value=value) for value, name in TIME.items()]
+        fields.append(tag("select", *times, id="time", aria_label=f"Against '{record.gain.best}'"))
+    return browser(
+        rows,
+        record.strips,
+        columns=[own.scorer for own in record.scorers],
+        states=STATES,
+        lead=_what_is_listed(record, len(listed)),
+        others="without time",
+        fields=fields,
+    )
+
+
+def browser(
+    rows: Sequence[Mapping[str, Any]],
+    strips: Mapping[str, Strip],
+    *,
+    columns: Sequence[str],
+    states: Mapping[str, str],
+    lead: str,
+    others: str,
+    fields: Sequence[Html] = (),
+) -> Html:
+    """Build the place where questions are searched, filtered, sorted and opened; the page's script fills it.
+
+    Args:
+        rows: From `row_of`, or of the same keys.
+        strips: Pictures the rows' `strips` count through.
+        columns: Whose verdicts have a column; the first one's answer is shown.
+        states: What can be asked for, and its name; `disagree` asks for the row's key of that name.
+        lead: What stands above.
+        others: What a row's `others` are.
+        fields: Further fields to filter by.
+    """
+    pictures = [
         {
             "jpeg": base64.b64encode(own.jpeg).decode("ascii"),
             "times": [round(t, 2) for t in own.times_seconds],
         }
-        for own in record.strips.values()
+        for own in strips.values()
     ]
-    data = {"rows": rows, "strips": strips, "scorers": [own.scorer for own in record.scorers]}
+    data = {"rows": rows, "strips": pictures, "scorers": columns, "others": others}
     return tag(
         "section",
         tag("h2", "Questions"),
-        tag("p", _what_is_listed(record, len(listed)), class_="lead"),
+        tag("p", lead, class_="lead"),
         tag("noscript", tag("p", "The list of questions needs JavaScript.", class_="note")),
-        _filters(record, rows),
+        _filters(rows, states, fields),
         tag("p", id="count", class_="muted", aria_live="polite"),
-        tag("table", _head(record), tag("tbody", id="rows"), class_="questions"),
+        tag("table", _head(columns), tag("tbody", id="rows"), class_="questions"),
         tag("button", "Show more", id="more", type="button", class_="chip", hidden=True),
         embedded("data", data),
         id="questions",
@@ -77,7 +113,7 @@ def _what_is_listed(record: RunRecord, listed: int) -> str:
     return f"{all_of_them}, with {pictures}. Click a row to see the whole answer."
 
 
-def _filters(record: RunRecord, rows: Sequence[Mapping[str, Any]]) -> Html:
+def _filters(rows: Sequence[Mapping[str, Any]], states: Mapping[str, str], fields: Sequence[Html]) -> Html:
     counts = Counter(str(row["state"]) for row in rows)
     counts["all"] = len(rows)
     counts["disagree"] = sum(bool(row["disagree"]) for row in rows)
@@ -87,36 +123,29 @@ def _filters(record: RunRecord, rows: Sequence[Mapping[str, Any]]) -> Html:
             name,
             tag("small", str(counts[state])),
             type="button",
-            class_=f"chip {state}",
+            class_="chip",
             data_state=state,
             aria_pressed="true" if state == "all" else "false",
         )
-        for state, name in STATES.items()
+        for state, name in states.items()
         if counts[state]
     ]
     tasks = dict.fromkeys(str(row["task"]) for row in rows)
     choices = [tag("option", "every task", value="")] + [tag("option", name, value=name) for name in tasks]
-    parts = [
-        tag(
-            "input",
-            id="search",
-            type="search",
-            placeholder="Search questions, replies, clips",
-            aria_label="Search",
-        ),
-        tag("select", *choices, id="task", aria_label="Task") if len(tasks) > 1 else None,
-    ]
-    if record.gain is not None:
-        times = [tag("option", name, value=value) for value, name in TIME.items()]
-        parts.append(tag("select", *times, id="time", aria_label=f"Against '{record.gain.best}'"))
+    hint = "Search questions, replies, clips"
+    search = tag("input", id="search", type="search", placeholder=hint, aria_label="Search")
+    task = tag("select", *choices, id="task", aria_label="Task") if len(tasks) > 1 else None
     return tag(
-        "div", tag("div", *chips, class_="chips"), tag("div", *parts, class_="fields"), class_="filters"
+        "div",
+        tag("div", *chips, class_="chips"),
+        tag("div", search, task, *fields, class_="fields"),
+        class_="filters",
     )
 
 
-def _head(record: RunRecord) -> Html:
+def _head(columns: Sequence[str]) -> Html:
     titles = {"place": "question", "task": "task", "said": "answer"}
-    titles |= {f"verdict {own.scorer}": own.scorer for own in record.scorers}
+    titles |= {f"verdict {name}": name for name in columns}
     cells = [
         tag("th", tag("button", name, type="button", data_sort=key), scope="col", class_=key.split()[0])
         for key, name in titles.items()
@@ -132,10 +161,28 @@ def row_of(prediction: Prediction, record: RunRecord, pictures: Mapping[str, int
         record: The run.
         pictures: Number of each strip, by its key.
     """
-    sample = prediction.sample
+    id = prediction.sample.id
     verdicts = {name: judge_reply(prediction, name) for name in SCORERS}
     first = verdicts.get(record.scored.scorer) if record.scored is not None else None
     row: dict[str, Any] = {
+        **plain_row(prediction, pictures),
+        "state": _state(first),
+        "disagree": len({own.correct for own in verdicts.values() if own is not None}) > 1,
+        "verdicts": {name: plain_verdict(own) for name, own in verdicts.items() if own is not None},
+    }
+    if record.gain is not None:
+        row["others"] = {
+            name: said_and_right(answers.get(id), record.gain.against_best.scorer)
+            for name, answers in record.controls.items()
+        }
+        row["time"] = _time(first, record.controls[record.gain.best].get(id), record)
+    return row
+
+
+def plain_row(prediction: Prediction, pictures: Mapping[str, int]) -> dict[str, Any]:
+    """Give of a question what does not depend on who scores it."""
+    sample = prediction.sample
+    return {
         "id": sample.id,
         "task": sample.task,
         "question": sample.question,
@@ -144,22 +191,13 @@ def row_of(prediction: Prediction, record: RunRecord, pictures: Mapping[str, int
         "reply": prediction.reply,
         "error": prediction.error,
         "scored": prediction.option is not None,
-        "state": _state(first),
-        "disagree": len({own.correct for own in verdicts.values() if own is not None}) > 1,
-        "verdicts": {name: _plain(own) for name, own in verdicts.items() if own is not None},
         "clips": [strip_key(clip) for clip in sample.clips],
         "strips": [number for clip in sample.clips if (number := pictures.get(strip_key(clip))) is not None],
     }
-    if record.gain is not None:
-        row["controls"] = {
-            name: _control(answers.get(sample.id), record.gain.against_best.scorer)
-            for name, answers in record.controls.items()
-        }
-        row["time"] = _time(first, record.controls[record.gain.best].get(sample.id), record)
-    return row
 
 
-def _plain(verdict: Verdict) -> list[Any]:
+def plain_verdict(verdict: Verdict) -> list[Any]:
+    """Give a verdict as the page's script reads it."""
     return [verdict.correct, verdict.answer, verdict.rule]
 
 
@@ -173,7 +211,8 @@ def _state(verdict: Verdict | None) -> str:
     return "failed" if verdict.rule == FAILED else "wrong"
 
 
-def _control(prediction: Prediction | None, scorer: str) -> list[Any]:
+def said_and_right(prediction: Prediction | None, scorer: str) -> list[Any]:
+    """Give a reply and whether it is right, None where that cannot be said."""
     verdict = None if prediction is None else judge_reply(prediction, scorer)
     reply = None if prediction is None else prediction.reply
     return [reply, None if verdict is None else verdict.correct]

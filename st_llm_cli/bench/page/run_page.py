@@ -70,32 +70,33 @@ def _cards(record: RunRecord) -> Iterator[Html]:
         guess = "" if chance is None else f"; guessing: {percent(chance)}"
         rate = scored.micro
         under = f"{scored.scorer}, 95 % interval {percent(rate.low)} to {percent(rate.high)}{guess}"
-        yield _card(f"{percent(rate.value)} %", f"of {rate.n} questions right", under, "first")
+        yield card(f"{percent(rate.value)} %", f"of {rate.n} questions right", under, "first")
     if judged is not None and judged.mean is not None:
-        yield _card(f"{judged.mean:.2f}", "of 5, by the judge", f"{judged.judge}, mean of the five", "first")
+        yield card(f"{judged.mean:.2f}", "of 5, by the judge", f"{judged.judge}, mean of the five", "first")
     match = None if judged is None else judged.criteria.get("match")
     if judged is not None and match is not None and match.accuracy is not None:
         under = f"{judged.judge}, {match.judged} of {match.total} judged"
-        yield _card(f"{percent(match.accuracy)} %", "right by the judge", under, "first")
+        yield card(f"{percent(match.accuracy)} %", "right by the judge", under, "first")
     if scored is None and judged is None:
         for name, value in list(record.report.judge_free.items())[:1]:
-            yield _card(f"{value:.3f}", name, "without a judge", "first")
+            yield card(f"{value:.3f}", name, "without a judge", "first")
     if record.gain is not None:
         against = record.gain.against_best
         between = f"{100 * against.low:+.1f} to {100 * against.high:+.1f}"
         under = f"over '{record.gain.best}', {between}, p = {against.p_value:.2g}"
-        yield _card(f"{100 * against.difference:+.1f}", "points of temporal gain", under)
+        yield card(f"{100 * against.difference:+.1f}", "points of temporal gain", under)
     for own in record.scorers[1:]:
         void = f"; {own.void_but_right} empty ones right" if own.void_but_right else ""
-        yield _card(f"{percent(own.micro.value)} %", f"right as '{own.scorer}'", f"of {own.micro.n}{void}")
+        yield card(f"{percent(own.micro.value)} %", f"right as '{own.scorer}'", f"of {own.micro.n}{void}")
     if scored is not None:
         about = f"{scored.empty} of them empty" if scored.empty else "every reply names one answer"
         if scored.unparsed and not scored.empty:
             about = "they count as wrong"
-        yield _card(str(scored.unparsed), "replies not readable", about)
+        yield card(str(scored.unparsed), "replies not readable", about)
 
 
-def _card(number: str, what: str, under: str, kind: str = "") -> Html:
+def card(number: str, what: str, under: str, kind: str = "") -> Html:
+    """Give a number with what it is, and what is to be known of it."""
     return tag(
         "div",
         tag("b", number),
@@ -147,8 +148,9 @@ def _how(record: RunRecord) -> Html:
             _facts("With", facts),
             class_="columns",
         ),
-        tag("h3", "The first question, as it was asked"),
+        tag("h3", "The first question as it was put"),
         tag("pre", prompt_shown(record)),
+        tag("p", "What the model's own prompt format puts around it is not shown.", class_="muted"),
         id="how",
     )
 

@@ -45,7 +45,7 @@ def test_scorer_put_first_decides_what_is_right() -> None:
 def test_what_time_changed_is_told_of_each_answer() -> None:
     page = run_page(record_of("BBAA", control="ABBA"))
     assert [row["time"] for row in data_of(page)["rows"]] == ["gained", "kept", "lost", "never"]
-    assert data_of(page)["rows"][0]["controls"] == {"blind": ["A", False]}
+    assert data_of(page)["rows"][0]["others"] == {"blind": ["A", False]}
     assert "Temporal gain +0.0 points" in page and "not distinguishable from none" in page
 
 
