@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from st_llm_cli.errors import CacheError
-from st_llm_cli.tokens.atomic import TEMPORARY_SUFFIX, cannot_write, make_folder, sync_folder, write_whole
+from st_llm_cli.tokens.atomic import TEMPORARY_SUFFIX, cannot_write, write_whole
 from st_llm_cli.tokens.entry import DamagedEntryError, verify_entry
 from st_llm_cli.tokens.manage import stored
 from st_llm_cli.tokens.store import TokenCache
@@ -61,7 +61,7 @@ def export(cache: TokenCache, destination: Path, shard_bytes: int) -> Exported:
     paths = [entry.path for entry in stored(cache)] + sorted(cache.views.folder.glob("??/*.json"))
     entries, shards = 0, []
     try:
-        make_folder(destination, durable=True)
+        destination.mkdir(parents=True, exist_ok=True)
         for number, group in enumerate(_groups(paths, shard_bytes)):
             shard = destination / SHARD_NAME.format(number=number)
             shards.append(shard)
@@ -113,7 +113,6 @@ def _adopt(cache: TokenCache, name: str, content: bytes) -> bool:
         arriving.unlink()
         return False
     arriving.replace(path)
-    sync_folder(path.parent)
     return True
 
 

@@ -25,7 +25,8 @@ def write_whole(path: Path, chunks: Iterable[Chunk], *, durable: bool = True) ->
     Args:
         path: Where the file shall be. Its folder is made where missing.
         chunks: What it holds, in order.
-        durable: Whether the file must survive a power cut from the moment this returns.
+        durable: Whether the content must be on the disk before the file has its name, so that a power cut
+            leaves it whole or not there. Otherwise it can also leave an empty file.
 
     Returns:
         Number of bytes written.
@@ -35,7 +36,7 @@ def write_whole(path: Path, chunks: Iterable[Chunk], *, durable: bool = True) ->
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
-        make_folder(path.parent, durable=durable)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             count = _write(temporary, chunks, durable)
             os.replace(temporary, path)
@@ -43,32 +44,9 @@ def write_whole(path: Path, chunks: Iterable[Chunk], *, durable: bool = True) ->
             with suppress(OSError):
                 temporary.unlink()
             raise
-        if durable:
-            sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     return count
-
-
-def make_folder(folder: Path, *, durable: bool) -> None:
-    """Make a folder and those above it, where missing."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent, durable=durable)
-    folder.mkdir(exist_ok=True)
-    if durable:
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    if os.name == "nt":  # Windows cannot open folders, and keeps its names by itself
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def cannot_write(path: Path, error: OSError) -> CacheError:

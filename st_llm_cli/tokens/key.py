@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 LEVELS = ("frames", "queries")
 """`frames`: after the last vision norm; `queries`: Q-Former output."""
@@ -42,7 +43,11 @@ class Key:
 
     def canonical(self) -> str:
         """Write the key as JSON that is the same everywhere, for the digest and for people."""
-        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        return _CANONICAL.encode(vars(self))
 
     @property
     def digest(self) -> str:
@@ -53,3 +58,6 @@ class Key:
 def digest_of(text: str) -> str:
     """Digest of a text, 40 hexadecimal digits."""
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -77,7 +78,7 @@ def header_of(path: Path) -> Header:
         OSError: If it cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
-        return read_header(file, path)
+        return read_header(file, os.fstat(file.fileno()).st_size, path)
 
 
 def contents(cache: TokenCache) -> Contents:

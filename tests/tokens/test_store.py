@@ -147,7 +147,7 @@ def test_swapped_words_are_found_by_verify(cache: TokenCache) -> None:
 
 def test_sum_counts_a_rest_of_less_than_eight_bytes() -> None:
     data = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 3], dtype=torch.uint8).numpy()
-    assert add_up(data) == "0100000000000003"
+    assert add_up(data) == 0x0100000000000003
 
 
 def test_full_disk_is_an_error_and_damages_nothing(
