@@ -1,16 +1,37 @@
 """`python -m st_llm_cli` is the command `stllm`, which begins here too."""
 
+import errno
+import os
 import sys
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO)
 
 
 def run() -> None:
-    """Run the command line; Ctrl-C is quiet from the first import on."""
-    try:
-        from st_llm_cli.cli.main import main
+    """Run the command line; Ctrl-C is quiet from the first import on, and so is a reader that has left.
 
-        main()
+    What cannot be written to standard output is an error of one line. A stream that the caller closed
+    takes what is written and keeps nothing.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - stays open to the end
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    try:
+        try:
+            from st_llm_cli.cli.main import main
+
+            main()
+        finally:
+            sys.stdout.flush()  # so that what is still held back fails here, where it can be told
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        if error.errno != errno.EPIPE:
+            print(f"stllm: error: the output cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
+        # Python would flush once more when it leaves, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+        sys.exit(1)
 
 
 if __name__ == "__main__":

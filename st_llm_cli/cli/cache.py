@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from st_llm_cli.cli.help_page import Commands
 from st_llm_cli.cli.options import DebugOption, JsonOption
 from st_llm_cli.cli.screen import note, progress_of
 from st_llm_cli.cli.sizes import bytes_of, size_text
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from st_llm_cli.tokens.manage import Stored
     from st_llm_cli.tokens.store import TokenCache
 
-cache = typer.Typer(
-    name="cache", no_args_is_help=True, help="Look after the tokens of clips that are kept on disk."
-)
+cache = Commands("cache", "Look after the tokens of clips that are kept on disk.")
 
 PlaceOption = Annotated[
     str | None,
@@ -154,7 +153,7 @@ def export(
 
 @cache.command("import")
 def import_(
-    shards: Annotated[list[Path], typer.Argument(metavar="TAR…", help="Files that `export` wrote.")],
+    shards: Annotated[list[Path], typer.Argument(metavar="TAR", help="Files that `export` wrote.")],
     place: PlaceOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,

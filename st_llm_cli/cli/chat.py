@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 def chat(
     videos: Annotated[
-        list[Path] | None, typer.Argument(metavar="[VIDEO]", help="What to talk about; also later by /video.")
+        list[Path] | None, typer.Argument(metavar="VIDEO", help="What to talk about; also later by /video.")
     ] = None,
     question: Annotated[
         list[str] | None,

@@ -21,7 +21,7 @@ SHOWN_FLIPS = 10
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN…", help="Folders of `stllm eval`; the first is the base.")
+        list[Path], typer.Argument(metavar="RUN", help="Folders of `stllm eval`; the first is the base.")
     ],
     scorer: Annotated[str, typer.Option(metavar="NAME", help="strict or released.")] = "strict",
     html: Annotated[

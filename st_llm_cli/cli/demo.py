@@ -13,7 +13,7 @@ from st_llm_cli.cli.options import DebugOption, JsonOption
 
 def demo(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Folder to write to; made where missing.")
+        Path, typer.Argument(metavar="DIR", help="Folder to write to; made where missing.")
     ] = Path("stllm-demo"),
     as_json: JsonOption = False,
     debug: DebugOption = False,

@@ -1,37 +1,68 @@
-"""The command `stllm`: registers one file per command, and turns errors into words and exit codes."""
+"""The command `stllm`: knows all commands, and turns errors into words and exit codes.
+
+A new command is a function in a file of its own and a line in `COMMANDS`, at the end of this file.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.main import get_command
 
-from st_llm_cli.cli.cache import cache
-from st_llm_cli.cli.chat import chat
-from st_llm_cli.cli.compare import compare
-from st_llm_cli.cli.demo import demo
-from st_llm_cli.cli.describe import describe
-from st_llm_cli.cli.doctor import doctor
-from st_llm_cli.cli.eval import evaluate
-from st_llm_cli.cli.extract_features import extract_features
-from st_llm_cli.cli.models import models
+from st_llm_cli.cli.help_page import Commands, HelpGroup
 from st_llm_cli.cli.options import DebugOption
-from st_llm_cli.cli.recipes import recipes
-from st_llm_cli.cli.rescore import rescore
 from st_llm_cli.cli.screen import show_error
-from st_llm_cli.cli.train import train
 from st_llm_cli.errors import StllmError, UsageError
 
-app = typer.Typer(
-    name="stllm",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+if TYPE_CHECKING:
+    from typer._click import Command, Context
+
+
+class OnUse(Mapping[str, "Command"]):
+    """The commands of `COMMANDS` by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Command:
+        module, function, _ = COMMANDS[name]
+        found = getattr(import_module(f"st_llm_cli.cli.{module}"), function)
+        if not isinstance(found, Commands):
+            alone = Commands(name, "")
+            alone.command(name)(found)
+            found = alone
+        found._add_completion = False  # belongs to `stllm` itself
+        return get_command(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Everything(HelpGroup):
+    """`stllm`: names all commands and imports the one that is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": OnUse()})
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """Names, in the order of the table."""
+        return list(COMMANDS)
+
+    def line_about(self, name: str) -> str:
+        """What a command does, without importing it."""
+        return COMMANDS[name][2]
+
+
+app = Commands(
+    "stllm",
+    "Video language models that read every spatial-temporal token: describe, train, measure.",
+    kind=Everything,
     epilog="Begin with `stllm demo`, which writes clips to play with.",
 )
 
@@ -52,21 +83,7 @@ def stllm(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Video language models that read every spatial-temporal token: describe, train, measure."""
-
-
-app.command()(chat)
-app.command()(describe)
-app.command()(extract_features)
-app.command()(demo)
-app.command()(doctor)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(rescore)
-app.command()(compare)
-app.add_typer(recipes)
-app.add_typer(cache)
-app.add_typer(models)
+    """What stands before the command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,3 +113,32 @@ def _set_up_logs(debug: bool) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         if not sys.stderr.isatty():  # at a terminal one wants to see gigabytes come in
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+# Name: (module, function, first line of its docstring), in the order in which one comes to need them.
+COMMANDS = {
+    "chat": ("chat", "chat", "Talk about videos: ask, ask on, look at another part, save."),
+    "describe": ("describe", "describe", "Describe videos in words, or ask each of them a question."),
+    "demo": ("demo", "demo", "Write short sample clips of moving shapes, with questions to try on them."),
+    "doctor": (
+        "doctor",
+        "doctor",
+        "Check this installation by doing: decode a clip with each reader, load a model, ask it something.",
+    ),
+    "train": ("train", "train", "Train a model by a recipe, stage by stage."),
+    "eval": ("eval", "evaluate", "Measure a model on a benchmark."),
+    "rescore": (
+        "rescore",
+        "rescore",
+        "Score stored predictions again: with another judge, or a file that somebody else has shared.",
+    ),
+    "compare": ("compare", "compare", "Compare runs question by question, on those that both were asked."),
+    "extract-features": (
+        "extract_features",
+        "extract_features",
+        "Encode clips once and keep their tokens, for every later command and every question.",
+    ),
+    "recipes": ("recipes", "recipes", "List, show and check training recipes."),
+    "models": ("models", "models", "Import, make, inspect and list models."),
+    "cache": ("cache", "cache", "Look after the tokens of clips that are kept on disk."),
+}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from st_llm_cli.cli.help_page import Commands
 from st_llm_cli.cli.options import DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from st_llm_cli.model.conversion import Conversion
     from st_llm_cli.model.facts import CheckpointFacts
 
-models = typer.Typer(name="models", no_args_is_help=True, help="Import, make, inspect and list models.")
+models = Commands("models", "Import, make, inspect and list models.")
 
 
 @models.command("import")

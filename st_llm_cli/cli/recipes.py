@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from st_llm_cli.cli.help_page import Commands
 from st_llm_cli.cli.options import DebugOption, JsonOption
 
-recipes = typer.Typer(name="recipes", no_args_is_help=True, help="List, show and check training recipes.")
+recipes = Commands("recipes", "List, show and check training recipes.")
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a bundled recipe.")
@@ -46,7 +47,7 @@ def show(recipe: RecipeArgument, settings: SetOption = None, debug: DebugOption 
 
 @recipes.command("check")
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="RECIPE…", help="YAML files or bundled names.")],
+    files: Annotated[list[str], typer.Argument(metavar="RECIPE", help="YAML files or bundled names.")],
     settings: SetOption = None,
     debug: DebugOption = False,
 ) -> None:

@@ -44,7 +44,7 @@ def test_version(stllm: Stllm) -> None:
 
 
 def test_bare_command_shows_help(stllm: Stllm) -> None:
-    assert "describe" in stllm().out
+    assert "describe" in stllm().err
 
 
 def test_error_on_a_terminal_is_what_where_fix_in_colour() -> None:

@@ -1,0 +1,49 @@
+"""Standard output that is full, closed, or read by someone who leaves."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STLLM = f"{shlex.quote(sys.executable)} -m st_llm_cli"
+COMMANDS = ("--help", "recipes list", "recipes show tiny/shapes")
+
+
+def shell(line: str) -> tuple[int, str]:
+    ran = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_full_output_is_one_line_and_a_failure(command: str) -> None:
+    code, said = shell(f"{STLLM} {command} > /dev/full")
+    assert (code, said) == (1, "stllm: error: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_reader_that_leaves_is_no_reason_to_complain(command: str) -> None:
+    code, said = shell(f"{STLLM} {command} | true")
+    assert (code, said) == (1, "")
+
+
+def test_closed_output_takes_what_is_written() -> None:
+    assert shell(f"{STLLM} recipes list >&-") == (0, "")
+
+
+def test_mistake_with_closed_errors_keeps_its_code() -> None:
+    assert shell(f"{STLLM} recipes show nowhere 2>&-") == (1, "")
+
+
+def test_other_failures_of_the_system_keep_their_traceback() -> None:
+    code = (
+        "import st_llm_cli.cli.main as main, st_llm_cli.__main__ as start\n"
+        "def fail(): raise OSError('a bug')\n"
+        "main.main = fail\n"
+        "start.run()"
+    )
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("OSError: a bug\n")
