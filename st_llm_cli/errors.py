@@ -52,6 +52,10 @@ class UsageError(StllmError):
     """The command or call was put together wrongly."""
 
 
+class PlanError(StllmError):
+    """Training that the device it is planned for has no room for."""
+
+
 class VideoError(StllmError):
     """A video could not give the frames asked of it."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from st_llm_cli.recipe import Recipe
     from st_llm_cli.training.metrics import StepMetrics
 
+PLAN = "Plan"
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -38,6 +39,27 @@ def train(
         typer.Option("--check-data", help="Only read annotations and media; exit 1 if anything is wrong."),
     ] = False,
     cache: CacheOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what it would take: parameters, FLOPs, memory, hours.",
+            rich_help_panel=PLAN,
+        ),
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Plan for h200, h100, a100-80g, rtx4090 …, cpu, or '80GB,312TF'; default: what is here.",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    devices: Annotated[
+        int,
+        typer.Option("--devices", metavar="N", min=1, help="Plan for so many of them.", rich_help_panel=PLAN),
+    ] = 1,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -48,6 +70,7 @@ def train(
 
     Examples:
     - `stllm train tiny/shapes`
+    - `stllm train instructblip_qa --dry-run --device a100-80g --devices 8`
     - `stllm train my.yaml --set stages.0.train.steps=100 --output runs/try`
     - `stllm train my.yaml --check-data`
     """
@@ -59,6 +82,11 @@ def train(
         from st_llm_cli.cli.check_data import check_training_data
 
         check_training_data(loaded, as_json=as_json)
+        return
+    if dry_run:
+        from st_llm_cli.cli.plan import show_plan
+
+        show_plan(loaded, device, devices, as_json=as_json)
         return
     tokens = open_cache(cache)
     folder = output or Path("runs") / Path(recipe).stem

@@ -50,9 +50,8 @@ class QFormer(nn.Module):
             raise ValueError("this Q-Former reads the question: give question_ids")
         if question_mask is None:
             question_mask = torch.ones_like(question_ids)
-        repeats = torch.tensor(counts, device=question_ids.device)
-        text_ids = question_ids.repeat_interleave(repeats, dim=0)  # [all frames, length]
-        text_mask = question_mask.repeat_interleave(repeats, dim=0)
+        text_ids = _for_each_frame(question_ids, counts)  # [all frames, length]
+        text_mask = _for_each_frame(question_mask, counts)
         mask = torch.cat(
             [text_mask.new_ones(queries.shape[:2]), text_mask], dim=1
         )  # [all frames, queries+length]
@@ -60,3 +59,8 @@ class QFormer(nn.Module):
             input_ids=text_ids, attention_mask=mask, query_embeds=queries, encoder_hidden_states=patches
         )
         return list(output.last_hidden_state[:, : queries.shape[1]].split(counts))
+
+
+def _for_each_frame(rows: Tensor, counts: list[int]) -> Tensor:
+    """Repeat each clip's row for its frames, [clips, length] → [all frames, length]."""
+    return torch.cat([row.expand(count, -1) for row, count in zip(rows, counts, strict=True)])

@@ -74,6 +74,22 @@ VARIANTS = {
         num_frames=16,
         about="averaged baseline: mean over 16 frames, BT-Adapter",
     ),
+    "minigpt4_vicuna0_btadapter_mean": Variant(
+        video_input="mean",
+        reads_question=False,
+        bt_adapter=True,
+        masked_video_decoder=False,
+        num_frames=16,
+        about="averaged baseline from MiniGPT-4: mean over 16 frames, BT-Adapter, question-free Q-Former",
+    ),
+    "instructblip_vicuna0_all": Variant(
+        video_input="all",
+        reads_question=True,
+        bt_adapter=False,
+        masked_video_decoder=True,
+        num_frames=16,
+        about="question answering without BT-Adapter: frames that can be encoded once for all epochs",
+    ),
     "instructblip_vicuna0_plain": Variant(
         video_input="residual",
         reads_question=True,

@@ -11,6 +11,15 @@ from st_llm_cli.recipe.other_stages import Evaluate, ExtractFeatures
 from st_llm_cli.recipe.sources import Data, Tokens, Video
 
 Part = Literal["vision", "qformer", "projection", "language"]
+Variant = Literal[
+    "instructblip_vicuna0",
+    "instructblip_vicuna0_btadapter",
+    "minigpt4_vicuna0_btadapter",
+    "instructblip_vicuna0_btadapter_mean",
+    "minigpt4_vicuna0_btadapter_mean",
+    "instructblip_vicuna0_all",
+    "instructblip_vicuna0_plain",
+]
 DEEPSPEED = ("zero2", "zero3", "zero2_offload", "zero3_offload")
 """DeepSpeed configurations that come with the program."""
 
@@ -136,6 +145,9 @@ class Model(Block):
 
     checkpoint: str | None = None
     """Folder or name of a model to start from. Exactly one of `checkpoint` and `new` is given."""
+    variant: Variant | None = None
+    """What the checkpoint is, of the variants that `stllm models list` names. It is refused if it is another,
+    and `--dry-run` knows its sizes before it is there."""
     new: NewModel | None = None
     """A small model with random weights."""
     video_input: Literal["all", "mean", "residual"] = "all"
@@ -157,6 +169,8 @@ class Model(Block):
     def _one_origin(self) -> Self:
         if (self.checkpoint is None) == (self.new is None):
             raise ValueError("give exactly one of 'checkpoint' and 'new'")
+        if self.variant is not None and self.checkpoint is None:
+            raise ValueError("'variant' says what 'checkpoint' is, and there is none")
         return self
 
 

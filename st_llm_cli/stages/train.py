@@ -148,6 +148,7 @@ def _starting_point(
     The folder it was loaded from comes with it, None for a new one.
     """
     from st_llm_cli.model.checkpoint import load_checkpoint
+    from st_llm_cli.training.method import apply_method
     from st_llm_cli.training.start import start_new
 
     if start is None and recipe.model.new is not None:
@@ -155,6 +156,8 @@ def _starting_point(
     source = recipe.model.checkpoint if start is None else str(start)
     assert source is not None, "the schema asks for one of `new` and `checkpoint`"
     checkpoint = load_checkpoint(source, device="cpu", dtype="float32")
+    if start is None:
+        apply_method(checkpoint.model.config, recipe)
     return checkpoint.model, checkpoint.tokenizers, checkpoint.folder
 
 

@@ -1,0 +1,79 @@
+"""What training does to a model before its first step, and what its texts are like, without any weights."""
+
+from __future__ import annotations
+
+import warnings
+
+from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.sequence import IGNORED_LABEL
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+from st_llm_cli.model.tokenizers import Tokenizers
+from st_llm_cli.recipe import Recipe
+from st_llm_cli.recipe.schema import Lora, Train
+from st_llm_cli.training.build import new_config
+from st_llm_cli.training.data.collator import Collator
+from st_llm_cli.training.data.shapes import shapes_vocabulary
+from st_llm_cli.training.data.stream import ExampleStream
+from st_llm_cli.training.optimizer import freeze
+from st_llm_cli.training.rehearsal import Prepare
+from st_llm_cli.training.step import TYPICAL_TEXT, TextSizes
+from st_llm_cli.training.tokenizer import word_tokenizer
+
+PROBES = 2
+"""Batches that are made to see how long their texts are."""
+
+
+def config_of_new(recipe: Recipe) -> StllmConfig:
+    """Configuration of the model that a recipe makes from nothing."""
+    new = recipe.model.new
+    assert new is not None, "the caller looks whether the recipe starts from nothing"
+    return new_config(recipe.model, new, word_tokenizer(shapes_vocabulary()), recipe.video.num_frames)
+
+
+def prepare(recipe: Recipe, stage: Train) -> Prepare:
+    """What gets a model ready for a stage."""
+
+    def get_ready(model: StllmForConditionalGeneration) -> None:
+        parts = (*stage.freeze, "projection", "language") if stage.objective == "cells" else stage.freeze
+        freeze(model, parts)
+        if recipe.model.lora is not None:
+            _add_lora(model, recipe.model.lora)
+        if stage.gradient_checkpointing:
+            with warnings.catch_warnings():  # of a new name that older versions lack
+                warnings.simplefilter("ignore", FutureWarning)
+                model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+
+    return get_ready
+
+
+def seen_text(recipe: Recipe, stage: Train, config: StllmConfig) -> TextSizes:
+    """How long the texts of a stage are: those of moving shapes are looked at, others taken as usual."""
+    drawn = [source for source in stage.data if source.shapes is not None]
+    if stage.objective == "tracks":
+        return TextSizes(length=1, answer=1)  # it has none
+    if not drawn or len(drawn) < len(stage.data) or recipe.model.new is None:
+        return TYPICAL_TEXT
+    tokenizer = word_tokenizer(shapes_vocabulary())
+    collator = Collator(Tokenizers(tokenizer, tokenizer), config)
+    stream = ExampleStream(stage, recipe.video, config.image_size)
+    size = min(stage.batch_size, 8)
+    batches = [[stream[batch * stage.batch_size + each] for each in range(size)] for batch in range(PROBES)]
+    rows = [[collator.row(task) for example in batch for task in example.tasks] for batch in batches]
+    lengths = [len(row.ids) for batch in rows for row in batch]
+    answers = [sum(label != IGNORED_LABEL for label in row.labels) for batch in rows for row in batch]
+    return TextSizes(
+        length=max(lengths) - 1,  # the clip's placeholder
+        answer=round(sum(answers) / len(answers)),
+        rows_per_clip=round(len(lengths) / (PROBES * size)),
+        question=max(lengths),
+    )
+
+
+def _add_lora(model: StllmForConditionalGeneration, lora: Lora) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model.language_model.requires_grad_(False)
+    targets = "all-linear" if lora.targets is None else list(lora.targets)
+    config = LoraConfig(r=lora.rank, lora_alpha=int(lora.alpha), lora_dropout=lora.dropout)
+    config.target_modules = targets
+    inject_adapter_in_model(config, model.language_model)

@@ -1,0 +1,23 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Stllm
+from tests.training.small import small_recipe
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_refused_with_what_helps_most(stllm: Stllm, tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    recipe = small_recipe({"batch_size": 256}).model_dump(mode="json", exclude_none=True)
+    path.write_text(yaml.safe_dump(recipe))
+    ran = stllm("train", path, "--dry-run", "--device", "1.502GB,1TF", "--json")
+    assert ran.code == 1
+    (stage,) = json.loads(ran.out)["stages"]
+    assert not stage["fits"] and stage["knobs"]
+    best = min(stage["knobs"], key=lambda knob: knob["peak"])
+    assert best["setting"] in ran.err and "does not fit" not in ran.out
+    assert "needs 1.6 GB on each device" in ran.err
+    assert not (tmp_path / "runs").exists()

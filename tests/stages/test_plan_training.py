@@ -1,0 +1,68 @@
+import pytest
+
+from st_llm_cli.errors import CheckpointError, RecipeError
+from st_llm_cli.model.published import published_config
+from st_llm_cli.model.variants import VARIANTS
+from st_llm_cli.recipe import list_recipes, load_recipe
+from st_llm_cli.recipe.schema import Recipe, Variant
+from st_llm_cli.stages.plan_training import cached_level, plan, planned_config, refuse_what_cannot_fit
+from st_llm_cli.training.method import apply_method
+from tests.training.small import small_recipe
+
+
+def test_the_variants_of_recipes_are_those_of_checkpoints() -> None:
+    assert set(Variant.__args__) == set(VARIANTS)  # type: ignore[attr-defined]
+
+
+def test_a_plan_counts_parameters_by_part_and_says_whether_they_learn() -> None:
+    recipe = small_recipe({"freeze": ["vision", "qformer"]}, masking="released")
+    planned = plan(recipe, device="cpu")
+    (stage,) = planned.stages
+    assert planned.fits and stage.fits and stage.batch is not None and stage.batch > 4
+    learns = {part.name: part.trained > 0 for part in stage.parts}
+    assert learns == {"vision encoder": False, "Q-Former": False, "projection": True, "language model": True}
+    assert stage.shape.video_tokens == 12 and stage.shape.kept_tokens == 6
+    assert stage.samples == 8 and stage.hours > 0
+
+
+def test_a_checkpoint_that_is_not_there_is_planned_by_its_variant() -> None:
+    recipe = load_recipe("instructblip_qa")
+    config, where = planned_config(recipe)
+    assert "as published" in where and config.text_config.hidden_size == 4096
+    unknown = recipe.model_copy(update={"model": recipe.model.model_copy(update={"variant": None})})
+    with pytest.raises(CheckpointError, match="no such folder here"):
+        planned_config(unknown)
+
+
+def test_a_checkpoint_of_another_kind_is_refused() -> None:
+    recipe = load_recipe("instructblip_qa")
+    with pytest.raises(RecipeError, match="BT-Adapter is False there, not True"):
+        apply_method(published_config("instructblip_vicuna0_all"), recipe)
+
+
+def test_tokens_come_from_the_cache_where_they_stay_the_same() -> None:
+    def level(name: str) -> str | None:
+        recipe = load_recipe(name)
+        return cached_level(recipe, recipe.training[0], planned_config(recipe)[0])
+
+    assert level("instructblip_qa_cached") == "frames"
+    assert level("instructblip_qa") is None  # random crops, and a BT-Adapter that learns
+
+
+def bundled() -> list[str]:
+    return [name for name in list_recipes()]
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_every_recipe_loads(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.description.endswith(".") and recipe.training
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", bundled())
+def test_every_recipe_plans(name: str) -> None:
+    recipe: Recipe = load_recipe(name)
+    planned = plan(recipe, device="h200", processes=8 if recipe.training[0].deepspeed else 1)
+    refuse_what_cannot_fit(planned)
+    assert planned.hours > 0 and all(stage.memory.peak > 0 for stage in planned.stages)

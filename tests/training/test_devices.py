@@ -1,0 +1,21 @@
+import pytest
+
+from st_llm_cli.errors import UsageError
+from st_llm_cli.training.devices import named_device
+
+
+def test_a_device_is_known_by_name_or_said_in_numbers() -> None:
+    assert named_device("a100-80g", "bfloat16").memory == 80e9
+    said = named_device("80GB,312TF", "bfloat16")
+    assert (said.memory, said.flops) == (80e9, 312e12)
+
+
+def test_the_cpu_here_is_measured() -> None:
+    here = named_device("cpu", "float32")
+    assert here.memory > 1e9 and here.flops > 1e8 and here.overhead == 0
+
+
+@pytest.mark.parametrize("name", ["a100-80", "0GB,312TF", "fast"])
+def test_other_devices_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no device"):
+        named_device(name, "bfloat16")

@@ -1,0 +1,42 @@
+import pytest
+from torch import nn
+
+from st_llm_cli.training.memory import Setup, memory_of
+from st_llm_cli.training.rehearsal import Footprint
+
+MODEL = nn.Linear(1000, 1000, bias=False)
+STEP = Footprint(forward=5e6, early=5e6, late=4e6, backward=5e6, gradients=4e6)
+
+
+def test_plain_training_keeps_sixteen_bytes_a_weight() -> None:
+    memory = memory_of(MODEL, STEP, Setup("bfloat16"))
+    assert (memory.weights, memory.gradients, memory.optimizer) == (4e6, 4e6, 8e6)
+    assert memory.peak == 4e6 + 8e6 + 5e6  # gradients grow while activations go
+
+
+def test_accumulated_gradients_stay_beside_the_activations() -> None:
+    assert memory_of(MODEL, STEP, Setup("bfloat16", accumulate=2)).peak == 4e6 + 8e6 + 4e6 + 5e6
+
+
+@pytest.mark.parametrize(
+    ("setup", "weights", "gradients", "optimizer"),
+    [
+        (Setup("bfloat16", zero=2, processes=4), 2e6, 1e6, 3e6),
+        (Setup("bfloat16", zero=3, processes=4), 0.5e6, 1e6, 3e6),
+        (Setup("bfloat16", zero=2, processes=4, offload=True), 2e6, 1e6, 0),
+        (Setup("bfloat16", zero=3, processes=4, offload=True), 0, 1e6, 0),
+    ],
+)
+def test_zero_shares_what_it_says(setup: Setup, weights: float, gradients: float, optimizer: float) -> None:
+    memory = memory_of(MODEL, STEP, setup)
+    assert (memory.weights, memory.gradients, memory.optimizer) == (weights, gradients, optimizer)
+
+
+def test_frozen_weights_are_kept_in_sixteen_bits_or_four() -> None:
+    model = nn.ModuleDict({"language_model": nn.ModuleDict({"layers": nn.Linear(1000, 1000, bias=False)})})
+    model.requires_grad_(False)
+    assert memory_of(model, Footprint(), Setup("bfloat16")).weights == 2e6
+    model = nn.Module()
+    model.language_model = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(1000, 1000, bias=False)])})
+    model.requires_grad_(False)
+    assert memory_of(model, Footprint(), Setup("bfloat16", quantized=True)).weights < 0.6e6
