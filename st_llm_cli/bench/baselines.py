@@ -45,6 +45,8 @@ class Published:
     shown: tuple[str, ...] = ()
     """Models to show at first; the others on demand."""
     note: str = ""
+    judged: bool = False
+    """Whether a judge made the numbers; they are nothing to hold word-by-word scores against."""
 
 
 def published_for(benchmark: str) -> Published | None:
@@ -196,6 +198,7 @@ VCGBENCH = Published(
     unit="of 5",
     average="mean of the five",
     shown=("Video-ChatGPT", "ST-LLM"),
+    judged=True,
     note="Judged by gpt-3.5-turbo of 2023 and early 2024, which cannot be had any more.",
     baselines=(
         _vcgbench("Video Chat", None, "Video-ChatGPT", "2.23 2.50 2.53 1.94 2.24"),
@@ -229,6 +232,7 @@ MSVD = Published(
     ),
     ("Video-ChatGPT", "ST-LLM"),
     JUDGES_OF_THEIR_DAY,
+    judged=True,
 )
 MSRVTT = Published(
     "%",
@@ -246,6 +250,7 @@ MSRVTT = Published(
     ),
     ("Video-ChatGPT", "ST-LLM"),
     JUDGES_OF_THEIR_DAY,
+    judged=True,
 )
 ACTIVITYNET = Published(
     "%",
@@ -266,6 +271,7 @@ ACTIVITYNET = Published(
     ),
     ("Video-ChatGPT", "ST-LLM"),
     JUDGES_OF_THEIR_DAY,
+    judged=True,
 )
 TEMPCOMPASS = Published(
     "%",

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from st_llm_cli.bench.baselines import Baseline, published_for
+from st_llm_cli.bench.baselines import published_for
 from st_llm_cli.bench.compare import RunComparison
 from st_llm_cli.bench.record import RunRecord, percent
 from st_llm_cli.bench.report import Rate, Scored
@@ -111,12 +111,14 @@ def _latex_parts(record: RunRecord) -> tuple[list[str], list[str]]:
         cells = [_tex(name), str(n), cell, *("" if own is None else f"{own:{digits}}" for own in others)]
         lines.append(f"    {' & '.join(cells)} \\\\")
 
+    judged = published is not None and published.judged
+    averages = [None if judged else own.average for own in shown]
     if record.scored is not None:
         for task, rate in record.scored.tasks.items():
             line(task, rate.n, _tex_rate(rate), [own.tasks.get(task) for own in shown])
         lines.append("    \\midrule")
         micro, macro = record.scored.micro, record.scored.macro
-        line("all questions (micro)", micro.n, _tex_rate(micro), [_accuracy(own, record) for own in shown])
+        line("all questions (micro)", micro.n, _tex_rate(micro), averages)
         if macro.n > 1:
             line("mean of tasks (macro)", macro.n, _tex_rate(macro), [None] * len(shown))
         for name, rate in record.scored.groups.items():
@@ -131,11 +133,6 @@ def _latex_parts(record: RunRecord) -> tuple[list[str], list[str]]:
                     cell = f"{percent(own.accuracy)}\\,\\% / {cell}"
                 line(f"judged: {name}", own.judged, cell, [each.tasks.get(name) for each in shown])
     return columns, lines
-
-
-def _accuracy(baseline: Baseline, record: RunRecord) -> float | None:
-    """Give a published average that is of the same kind as a scorer's; a judge's is another thing."""
-    return None if record.report.needs_judge or "match" in baseline.tasks else baseline.average
 
 
 def _tex_rate(rate: Rate) -> str:

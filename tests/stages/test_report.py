@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.judged import CriterionScore, Judged
 from st_llm_cli.errors import DataError
 from st_llm_cli.stages.controls import run_control
@@ -12,7 +13,9 @@ from st_llm_cli.stages.eval import Result, run
 from st_llm_cli.stages.eval_plan import Plan
 from st_llm_cli.stages.report import record_of, write_environment, write_report
 from tests.bench.golden import mini_folder
+from tests.bench.page.test_run_page import data_of
 from tests.stages.test_controls import Watcher
+from tests.stages.test_eval import Rote
 
 PLAN = Plan("tvbench", mini_folder() / "tvbench", limit=4)
 
@@ -55,6 +58,24 @@ def test_damaged_file_of_a_run_is_named(name: str, result: Result) -> None:
     (result.folder / name).write_text('{"criteria": 1}' if name == "judged.json" else "[")
     with pytest.raises(DataError, match=name):
         record_of(result.folder, result.report, result.predictions, pictures=0)
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if (mini_folder() / name).is_dir()])
+def test_every_kind_of_benchmark_has_its_report(name: str, tmp_path: Path) -> None:
+    done = run(Rote(), Plan(name, mini_folder() / name, "generate"), tmp_path)
+    made = {
+        path.name: path.read_text()
+        for path in write_report(tmp_path, done.report, done.predictions, pictures=0)
+    }
+    rows = data_of(made["report.html"])["rows"]
+    assert [row["id"] for row in rows] == [each.sample.id for each in done.predictions]
+    numbers = len(made["scores.csv"].splitlines()) - 1
+    assert numbers >= len(done.report.judge_free) + sum(
+        len(own.tasks) for own in done.report.scorers.values()
+    )
+    if done.report.needs_judge:
+        assert f"{done.report.needs_judge} answers are for a judge" in made["report.html"]
+    assert done.report.coverage.label in made["scores.tex"].replace("\\_", "_")
 
 
 def test_same_run_gives_the_same_files(result: Result, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ def scores_section(record: RunRecord) -> Html | None:
     scored = record.scored
     if scored is None:
         return None
-    published = None if record.report.needs_judge else published_for(record.report.benchmark)
-    if published is not None and published.unit != "%":
+    published = published_for(record.report.benchmark)
+    if published is not None and published.judged:
         published = None
     others = record.scorers[1:]
     head = tag(
@@ -177,7 +177,7 @@ def published_notes(record: RunRecord, published: Published) -> Html:
 def judge_section(record: RunRecord) -> Html | None:
     """Show what a judge made of written answers, and what can be said without one."""
     free, judged = record.report.judge_free, record.judged
-    if not free and judged is None:
+    if not free and judged is None and not record.report.needs_judge:
         return None
     written = sum(not each.sample.candidates for each in record.predictions)
     bars = [
@@ -207,6 +207,8 @@ def _judged_parts(record: RunRecord, judged: Judged) -> Iterator[Html | None]:
         class_="lead",
     )
     published = published_for(record.report.benchmark)
+    if published is not None and not published.judged:
+        published = None
     rows = []
     for name, own in judged.criteria.items():
         rows += list(_criterion_rows(name, own, published))

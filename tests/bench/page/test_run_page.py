@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from st_llm_cli.bench.judged import CriterionScore, Judged
 from st_llm_cli.bench.page import questions
 from st_llm_cli.bench.page.run_page import run_page
 from st_llm_cli.bench.record import RunRecord, Strip
@@ -63,6 +64,14 @@ def test_published_numbers_come_with_their_source() -> None:
     assert 'data-baseline="ST-LLM 7B"' in page and "ST-LLM 7B: 56.5 %" in page
     assert 'href="https://github.com/TencentARC/ST-LLM"' in page
     assert "Published:" not in run_page(record_of("BB", benchmark="custom"))
+
+
+def test_published_verdicts_of_judges_do_not_stand_beside_word_by_word_scores() -> None:
+    record = record_of("BB", benchmark="msvd")
+    assert "strict" in record.report.scorers and "Published:" not in run_page(record)
+    score = CriterionScore(4.0, 2, 2, 4.0, 4.0, 1.0, 1.0, 1.0)
+    judged = Judged("gpt", "1", "strict", {"match": score}, None, {}, "10 of 10")
+    assert "ST-LLM: 74.6 %" in run_page(replace(record, judged=judged))
 
 
 def test_how_it_was_run_is_on_the_page() -> None:
