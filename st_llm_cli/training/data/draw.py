@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from st_llm_cli.recipe.sources import Video
 from st_llm_cli.training.data.example import Task, sample_rng
-from st_llm_cli.training.data.order import Order, Turn
+from st_llm_cli.training.data.order import Buckets, Shuffle, Turn
 from st_llm_cli.training.data.record import Record
 from st_llm_cli.video.request import Request
 from st_llm_cli.video.transform import RandomResizedCrop, ResizeCenterCrop
@@ -18,7 +18,7 @@ class Draw(NamedTuple):
 
     group: Group
     place: int
-    """See `Order.turn`."""
+    """See `Shuffle.turn`."""
     task: Task
     mask_seed: int
     request: Request
@@ -45,7 +45,10 @@ class Group:
         self.video = video
         self.resolution = resolution
         self.seed = seed
-        self.order = Order(seed, name, len(records), batch_size, self._length)
+        self.shuffle = Shuffle(seed, name, len(records))
+        self.buckets = Buckets(
+            seed, name, batch_size, lambda place: self._task(self.shuffle.turn(place)).length
+        )
 
     @property
     def is_picture(self) -> bool:
@@ -54,7 +57,7 @@ class Group:
 
     def draw(self, place: int) -> Draw:
         """Draw the question, the view and the seed of the mask for the turn at a place."""
-        turn = self.order.turn(place)
+        turn = self.shuffle.turn(place)
         record = self.records[turn.record]
         task = self._task(turn)
         rng = sample_rng(self.seed, "view", self.name, turn.record, turn.epoch)
@@ -76,8 +79,3 @@ class Group:
         tasks = self.records[turn.record].tasks
         rng = sample_rng(self.seed, "question", self.name, turn.record, turn.epoch)
         return tasks[0] if len(tasks) == 1 else rng.choice(tasks)
-
-    def _length(self, turn: Turn) -> int:
-        task = self._task(turn)
-        said = sum(len(question) + len(answer) for question, answer in task.history)
-        return said + len(task.instruction) + len(task.question) + len(task.answer)

@@ -32,6 +32,12 @@ class Task:
     choice: bool = False
     """Whether it is asked by the released multiple-choice prompt."""
 
+    @property
+    def length(self) -> int:
+        """Characters of its texts: about how long its sequence is."""
+        said = sum(len(question) + len(answer) for question, answer in self.history)
+        return said + len(self.instruction) + len(self.question) + len(self.answer)
+
 
 @dataclass(frozen=True)
 class Example:

@@ -27,33 +27,20 @@ class Turn(NamedTuple):
     """How often it was shown before."""
 
 
-class Order:
+class Shuffle:
     """The order in which the records of one group are shown.
 
     Args:
         seed: The stage's.
         name: Unlike any other group's of the stage.
         num_records: Records of the group, at least one.
-        batch_size: Samples per step, on all processes together.
-        length_of: About how long the text of a turn is, in any unit.
     """
 
-    def __init__(
-        self, seed: int, name: str, num_records: int, batch_size: int, length_of: Callable[[Turn], int]
-    ) -> None:
+    def __init__(self, seed: int, name: str, num_records: int) -> None:
         self.seed = seed
         self.name = name
         self.num_records = num_records
-        self.batch_size = batch_size
-        self.length_of = length_of
-        # A step asks for each of its samples, and for the batch after while that one is read ahead.
         self._shuffled = lru_cache(maxsize=4)(self._shuffle)
-        self._bucket = lru_cache(maxsize=2)(self._sort_bucket)
-
-    def batch(self, number: int) -> Sequence[int]:
-        """Places of the samples of this group's batch, see `turn`; the shortest texts come first."""
-        bucket, within = divmod(number, BATCHES_PER_BUCKET)
-        return self._bucket(bucket)[within]
 
     def turn(self, place: int) -> Turn:
         """Whose turn it is at a place, counted from 0 through all epochs."""
@@ -64,10 +51,33 @@ class Order:
         generator = np.random.RandomState(sample_rng(self.seed, "order", self.name, epoch).getrandbits(32))
         return generator.permutation(self.num_records)
 
+
+class Buckets:
+    """Batches of places whose texts are about equally long, in no order of length.
+
+    Args:
+        seed: The stage's.
+        name: Unlike any other group's of the stage.
+        batch_size: Samples per step, on all processes together.
+        length_of: About how long the text at a place is, in any unit.
+    """
+
+    def __init__(self, seed: int, name: str, batch_size: int, length_of: Callable[[int], int]) -> None:
+        self.seed = seed
+        self.name = name
+        self.batch_size = batch_size
+        self.length_of = length_of
+        # A step asks for each of its samples, and for the batch after while that one is read ahead.
+        self._bucket = lru_cache(maxsize=2)(self._sort_bucket)
+
+    def batch(self, number: int) -> Sequence[int]:
+        """Places of the samples of a batch; the shortest texts come first."""
+        bucket, within = divmod(number, BATCHES_PER_BUCKET)
+        return self._bucket(bucket)[within]
+
     def _sort_bucket(self, bucket: int) -> list[list[int]]:
         size = self.batch_size * BATCHES_PER_BUCKET
-        places = range(bucket * size, (bucket + 1) * size)
-        ranked = sorted(places, key=lambda place: (self.length_of(self.turn(place)), place))
+        ranked = sorted(range(bucket * size, (bucket + 1) * size), key=lambda at: (self.length_of(at), at))
         batches = [ranked[start : start + self.batch_size] for start in range(0, size, self.batch_size)]
         sample_rng(self.seed, "bucket", self.name, bucket).shuffle(batches)
         return batches

@@ -7,13 +7,14 @@ from random import Random
 
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.model import prompt
-from st_llm_cli.recipe.sources import Shapes
+from st_llm_cli.recipe.sources import Shapes, Video
 from st_llm_cli.shapes import questions
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.shapes.render import sample_frames
 from st_llm_cli.shapes.words import names_of, vocabulary
 from st_llm_cli.shapes.world import TRAIN_SEEDS, Scene, make_picture, make_scene
-from st_llm_cli.training.data.example import Example, Task
+from st_llm_cli.training.data.example import Example, Task, sample_rng
+from st_llm_cli.training.data.order import Buckets
 
 
 def check_kinds(source: Shapes) -> None:
@@ -45,13 +46,52 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int, m
         resolution: Side of the frames in pixels.
         mask_seed: See `Example`.
     """
+    scene, tasks = draw_tasks(source, rng)
+    is_picture = source.kind == "images"
+    frames = sample_frames(scene, 1 if is_picture else num_frames, resolution)
+    return Example(frames, tasks, is_picture=is_picture, mask_seed=mask_seed)
+
+
+def draw_tasks(source: Shapes, rng: Random) -> tuple[Scene, tuple[Task, ...]]:
+    """Draw a scene and what is asked about it, without its pictures. See `draw_shapes`."""
     seed = rng.randrange(len(TRAIN_SEEDS))
-    images = source.kind == "images"
-    make = make_picture if images else make_scene
+    make = make_picture if source.kind == "images" else make_scene
     scene = make(seed, num_objects=source.num_objects)
-    frames = sample_frames(scene, 1 if images else num_frames, resolution)
-    tasks = tuple(_tasks(source, scene, rng))
-    return Example(frames, tasks, is_picture=images, mask_seed=mask_seed, scene=scene)
+    return scene, tuple(_tasks(source, scene, rng))
+
+
+class Rendered:
+    """A source whose samples are rendered: every place of it is a scene of its own.
+
+    Args:
+        name: Unlike any other group's of the stage.
+        source: Its settings.
+        video: The recipe's block.
+        resolution: Side of the frames in pixels.
+        seed: The stage's.
+        batch_size: Samples per step, on all processes together.
+    """
+
+    def __init__(
+        self, name: str, source: Shapes, video: Video, resolution: int, seed: int, batch_size: int
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.video = video
+        self.resolution = resolution
+        self.seed = seed
+        self.buckets = Buckets(seed, name, batch_size, self._length)
+
+    def example(self, place: int) -> Example:
+        """Render the scene of a place and ask about it."""
+        mask_seed = sample_rng(self.seed, "drops", self.name, place).getrandbits(48)
+        return draw_shapes(self.source, self._rng(place), self.video.num_frames, self.resolution, mask_seed)
+
+    def _length(self, place: int) -> int:
+        return sum(task.length for task in draw_tasks(self.source, self._rng(place))[1])
+
+    def _rng(self, place: int) -> Random:
+        return sample_rng(self.seed, "sample", self.name, place)
 
 
 def _tasks(source: Shapes, scene: Scene, rng: Random) -> list[Task]:

@@ -19,7 +19,7 @@ from st_llm_cli.training.data.draw import Draw, Group
 from st_llm_cli.training.data.example import Example, sample_rng
 from st_llm_cli.training.data.ledger import Ledger, clip_name
 from st_llm_cli.training.data.read_ahead import Read, ReadAhead
-from st_llm_cli.training.data.shapes import draw_shapes
+from st_llm_cli.training.data.shapes import Rendered
 from st_llm_cli.training.data.sources import Source, open_sources, refuse_mistakes
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import DEFAULT_DEADLINE_SECONDS, read_clips
@@ -38,8 +38,7 @@ class Step(NamedTuple):
     """Where one step's samples come from."""
 
     source: Source
-    group: Group | None
-    """None for a source that is rendered."""
+    group: Group | Rendered
     number: int
     """Batches drawn from the group before."""
 
@@ -58,6 +57,7 @@ class ExampleStream(Dataset[Example]):
         ledger: File of the clips that were left out; None keeps none.
         tokens: Gives the encoder's tokens in place of frames; None gives frames.
         deadline: Seconds after which a clip is given up.
+        per_step: Samples of an optimiser step over all processes and passes; a batch if None.
 
     Raises:
         DataError: If annotations cannot be read, or have mistakes.
@@ -74,8 +74,10 @@ class ExampleStream(Dataset[Example]):
         ledger: Path | None = None,
         tokens: ClipReader | None = None,
         deadline: float = DEFAULT_DEADLINE_SECONDS,
+        per_step: int | None = None,
     ) -> None:
         self.train = train
+        self.per_step = per_step or train.batch_size
         self.video = video
         self.resolution = resolution
         self.tokens = tokens
@@ -88,7 +90,7 @@ class ExampleStream(Dataset[Example]):
         self._ahead = ReadAhead(self._draw_of, len(self), deadline)
 
     def __len__(self) -> int:
-        return self.train.steps * self.train.batch_size
+        return self.train.steps * self.per_step
 
     def __getitem__(self, index: int) -> Example:
         return self.__getitems__([index])[0]
@@ -110,32 +112,30 @@ class ExampleStream(Dataset[Example]):
         for step in range(self.train.steps):
             rng = sample_rng(self.train.seed, "source", step)
             (source,) = rng.choices(sources, [source.weight for source in sources])
-            group = None
-            if groups[source.number]:
-                sizes = [len(group.records) for group in groups[source.number]]
-                (group,) = rng.choices(groups[source.number], sizes)
-            name = "shapes" if group is None else group.name
-            plan.append(Step(source, group, used.get(name, 0)))
-            used[name] = used.get(name, 0) + 1
+            own = groups[source.number]
+            sizes = [len(group.records) if isinstance(group, Group) else 1 for group in own]
+            (group,) = rng.choices(own, sizes)
+            plan.append(Step(source, group, used.get(group.name, 0)))
+            used[group.name] = used.get(group.name, 0) + 1
         return plan
 
-    def _groups(self, source: Source) -> list[Group]:
-        found = []
+    def _groups(self, source: Source) -> list[Group | Rendered]:
+        seed, size = self.train.seed, self.per_step
+        if source.shapes is not None:
+            name = f"{source.number}/shapes"
+            return [Rendered(name, source.shapes, self.video, self.resolution, seed, size)]
+        found: list[Group | Rendered] = []
         for name, is_picture in (("clips", False), ("pictures", True)):
             records = [record for record in source.records if record.is_picture == is_picture]
             if records:
                 place = f"{source.number}/{name}"
-                seed, size = self.train.seed, self.train.batch_size
                 found.append(Group(place, records, self.video, self.resolution, seed, size))
         return found
 
     def _example(self, index: int, reads: Iterator[Read]) -> Example:
-        step = self._steps[index // self.train.batch_size]
-        if step.group is None:
-            assert step.source.shapes is not None
-            seed = sample_rng(self.train.seed, "drops", index).getrandbits(48)
-            rng = sample_rng(self.train.seed, "sample", index)
-            return draw_shapes(step.source.shapes, rng, self.video.num_frames, self.resolution, seed)
+        step = self._steps[index // self.per_step]
+        if isinstance(step.group, Rendered):
+            return step.group.example(self._place(index))
         read = next(reads)
         for _ in step.group.records:
             if not isinstance(read.clip, StllmError):
@@ -152,11 +152,13 @@ class ExampleStream(Dataset[Example]):
 
     def _draw_of(self, index: int) -> Draw | None:
         """What the sample of an index shows, as far as that is known before it is read."""
-        step = self._steps[index // self.train.batch_size]
-        if step.group is None:
-            return None
-        place = step.group.order.batch(step.number)[index % self.train.batch_size]
-        return self._readable(step.group, place)
+        group = self._steps[index // self.per_step].group
+        return self._readable(group, self._place(index)) if isinstance(group, Group) else None
+
+    def _place(self, index: int) -> int:
+        """Place of a sample in its group."""
+        step, within = divmod(index, self.per_step)
+        return self._steps[step].group.buckets.batch(self._steps[step].number)[within]
 
     def _readable(self, group: Group, place: int) -> Draw:
         """Draw at a place, or at the first one after it whose clip is not known to be unreadable."""
