@@ -62,7 +62,8 @@ def refuse_mistakes(sources: list[Source]) -> None:
     if found:
         listed = "".join(f"\n  {text}" for text in found[:LISTED])
         more = f"\n  and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        what = f"{len(found)} mistakes in the training data{listed}{more}"
+        count = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
+        what = f"{count} in the training data{listed}{more}"
         raise DataError(what, fix="mend them; `stllm train RECIPE --check-data` looks at the media too")
 
 
