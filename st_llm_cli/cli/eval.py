@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +17,7 @@ from st_llm_cli.cli.eval_judge import (
     have_judged,
     judge_named,
 )
+from st_llm_cli.cli.eval_run import answer_questions, keep_gain
 from st_llm_cli.cli.eval_screen import (
     DEFAULT_PICTURES,
     PicturesOption,
@@ -41,18 +40,20 @@ from st_llm_cli.cli.options import (
     ModelOption,
     SeedOption,
 )
-from st_llm_cli.cli.screen import note, progress_of
-from st_llm_cli.cli.token_cache import note_use, open_cache
+from st_llm_cli.cli.screen import note
+from st_llm_cli.cli.token_cache import open_cache
 from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.benchmark import Benchmark
     from st_llm_cli.bench.gain import Gain
+    from st_llm_cli.bench.judged import Judged
     from st_llm_cli.stages.eval import Result
     from st_llm_cli.stages.eval_plan import Plan
 
 WHAT = "What to ask"
 SCORE = "How to score"
+MANY = "How many at a time; the answers do not depend on it"
 
 
 def evaluate(
@@ -116,9 +117,21 @@ def evaluate(
         typer.Option(
             metavar="N",
             help="Questions answered together; the answers do not depend on it.",
-            rich_help_panel=ANSWER,
+            rich_help_panel=MANY,
         ),
     ] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(metavar="N", help="Processes that answer, each with the model.", rich_help_panel=MANY),
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only this share, 1/8 to 8/8, into the same --output; torchrun and SLURM set it.",
+            rich_help_panel=MANY,
+        ),
+    ] = None,
     scorer: Annotated[
         str,
         typer.Option(metavar="NAME", help="The one to put first: strict or released.", rich_help_panel=SCORE),
@@ -158,7 +171,10 @@ def evaluate(
     if list_all:
         _list(as_json)
         return
+    from st_llm_cli.stages.eval_job import Job
     from st_llm_cli.stages.eval_plan import Plan, check_batch_size, check_plan
+    from st_llm_cli.stages.share import share_of
+    from st_llm_cli.stages.workers import check_workers
 
     name, benchmark = _benchmark(bench)
     check_scorer(scorer)
@@ -178,18 +194,37 @@ def evaluate(
     )
     check_plan(plan)
     check_batch_size(batch_size)
+    share = share_of(shard)
+    check_workers(workers, share)
     if check:
         _check(plan, as_json)
         return
     controls = _controls(control)
     judge = judge_named(judge_url, judge_model, judge_key_env)
     folder = output or Path("runs") / f"eval-{name}"
-    result, controlled = _run(
-        plan, folder, controls, batch_size, model=model, device=device, dtype=dtype, cache=cache
+    opened = open_cache(cache)
+    job = Job(
+        plan,
+        folder,
+        model,
+        controls,
+        device=device,
+        dtype=dtype,
+        cache=None if opened is None else opened.root,
+        batch_size=batch_size,
     )
+    results = answer_questions(job, share, workers)
+    if results is None:
+        return
+    result, controlled = results
     judged = None if judge is None else have_judged(result.predictions, folder, judge, scorer)
-    gain = _gain(result, controlled, scorer)
+    gain = keep_gain(result, controlled, scorer)
     report_on(folder, result.report, result.predictions, scorer, pictures)
+    _show(result, judged, gain, scorer, as_json)
+
+
+def _show(result: Result, judged: Judged | None, gain: Gain | None, scorer: str, as_json: bool) -> None:
+    """Show what came of a run, its judge and its controls."""
     if as_json:
         more = {
             **({} if judged is None else {"judged": judged.as_json()}),
@@ -201,7 +236,7 @@ def evaluate(
     if gain is not None:
         show_gain(gain)
     show_replies(result.predictions)
-    note(f"the whole report, with every answer: {folder / 'report.html'}")
+    note(f"the whole report, with every answer: {result.folder / 'report.html'}")
 
 
 def _benchmark(name: str | None) -> tuple[str, Benchmark]:
@@ -256,64 +291,6 @@ def _check(plan: Plan, as_json: bool) -> None:
         show_missing(missing)
     if count < len(selected) or loaded.absent:
         raise typer.Exit(1)
-
-
-def _run(
-    plan: Plan,
-    folder: Path,
-    controls: tuple[str, ...],
-    batch_size: int,
-    *,
-    model: str,
-    device: str,
-    dtype: str,
-    cache: str | None,
-) -> tuple[Result, dict[str, Result]]:
-    """Run the evaluation, and again through each control; what is done already is not done again."""
-    from st_llm_cli.stages.controls import run_control
-    from st_llm_cli.stages.eval import run
-    from st_llm_cli.stages.eval_plan import askable, load
-    from st_llm_cli.stages.report import write_environment
-    from st_llm_cli.stages.video_model import load_model
-    from st_llm_cli.stages.weights import weights_digest
-
-    _, selected = load(plan)  # what is wrong with the data is said before the model's long wait
-    tokens = open_cache(cache)
-    answerer = load_model(model, device=device, dtype=dtype, seed=plan.seed, cache=tokens)
-    settings = {"model": model, "weights": weights_digest(answerer.folder), "dtype": dtype}
-    total, what = len(askable(selected)), f"asking {plan.benchmark}"
-    controlled = {}
-    try:
-        with progress_of(total, what) as progress:
-            result = run(answerer, plan, folder, settings=settings, batch_size=batch_size, step=progress.step)
-        for name in controls:
-            with progress_of(total, f"{what}, {name}") as progress:
-                controlled[name] = run_control(
-                    answerer,
-                    plan,
-                    folder,
-                    name,
-                    settings=settings,
-                    batch_size=batch_size,
-                    step=progress.step,
-                )
-    except KeyboardInterrupt:
-        note(f"interrupted; what was answered is in {folder}, the same command goes on")
-        raise
-    note_use(tokens)
-    write_environment(folder, shlex.join(["stllm", *sys.argv[1:]]), str(answerer.model.device))
-    return result, controlled
-
-
-def _gain(result: Result, controlled: dict[str, Result], scorer: str) -> Gain | None:
-    """Compare a run with its controls, and keep the numbers; None where no control or no score is there."""
-    from st_llm_cli.bench.gain import gain_of
-
-    if not controlled or scorer not in result.report.scorers:
-        return None
-    gain = gain_of(result.predictions, {name: each.predictions for name, each in controlled.items()}, scorer)
-    (result.folder / "controls.json").write_text(json.dumps(asdict(gain), indent=1) + "\n", encoding="utf-8")
-    return gain
 
 
 def _controls(given: str | None) -> tuple[str, ...]:

@@ -121,6 +121,11 @@ class Controlled:
         return replace(clip, tokens=tokens.expand(_length(clip), *tokens.shape[1:]), shows_shapes=False)
 
 
+def control_folder(folder: Path, control: str) -> Path:
+    """Where the answers under a control go, below the run's folder."""
+    return folder / f"control-{control}"
+
+
 def run_control(
     model: Controllable,
     plan: Plan,
@@ -134,9 +139,8 @@ def run_control(
     """Run an evaluation through a control, into a folder of its own below the run's; see `eval.run`."""
     controlled = Controlled(model, control, plan.seed)
     own = {**(settings or {}), "control": control}
-    return run(
-        controlled, plan, folder / f"control-{control}", settings=own, batch_size=batch_size, step=step
-    )
+    part = control_folder(folder, control)
+    return run(controlled, plan, part, settings=own, batch_size=batch_size, step=step)
 
 
 def chosen(clip: Look, order: Sequence[int]) -> Look:

@@ -22,11 +22,7 @@ from typing import Any, BinaryIO, Self
 
 from st_llm_cli.errors import DataError, StllmError, UsageError
 from st_llm_cli.stages.describe import Description, Part
-
-try:
-    import fcntl
-except ImportError:  # Windows: there two runs at one output are not told from each other
-    fcntl = None  # type: ignore[assignment]
+from st_llm_cli.stages.file_lock import lock
 
 _READ_WRITE = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 LEDGER_FIX = "add --overwrite to begin anew, or choose another --output"
@@ -164,7 +160,7 @@ class DescriptionFile:
         try:
             # Opened without emptying it: only the holder of the lock may touch what is there.
             self._output = os.fdopen(os.open(self.path, _READ_WRITE, 0o666), "r+b")
-            _lock(self._output, self.path)
+            lock(self._output, self.path)
             self._begin(self._earlier())
         except OSError as error:
             self._close()
@@ -261,21 +257,6 @@ class DescriptionFile:
             fix = "choose another --output, repeat those settings, or add --overwrite"
             raise UsageError(what, where=str(self.path), fix=fix)
         return entries
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep other processes from writing the same output, until the file is closed.
-
-    Raises:
-        UsageError: If another process writes it.
-    """
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        what = "another stllm is writing this"
-        raise UsageError(what, where=str(path), fix="wait for it, or choose another --output") from error
 
 
 def _whole_lines(ledger: Path) -> list[dict[str, Any]]:

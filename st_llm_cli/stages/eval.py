@@ -10,14 +10,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from st_llm_cli.bench.benchmark import Loaded
 from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.choice import PROMPT_STYLES, option_reply, options_prompt
 from st_llm_cli.bench.report import Report, report_of
 from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.stages.eval_plan import Plan, askable, frames_of, load
-from st_llm_cli.stages.prediction_file import PredictionFile
+from st_llm_cli.stages.prediction_file import PredictionFile, collect
 from st_llm_cli.stages.question import Answer, Question
+from st_llm_cli.stages.share import Share
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -75,23 +77,99 @@ def run(
         DataError: If the benchmark's files cannot be used.
     """
     loaded, selected = load(plan)
+    _answer(model, plan, selected, folder, settings=settings, batch_size=batch_size, step=step)
+    result = _collected(plan, loaded, selected, folder)
+    assert result is not None, "all questions are answered"
+    return result
+
+
+def answer_share(
+    model: Answerer,
+    plan: Plan,
+    folder: Path,
+    *,
+    share: Share | None = None,
+    settings: dict[str, Any] | None = None,
+    batch_size: int = 1,
+    step: Callable[[str], None] = lambda id: None,
+) -> None:
+    """Ask the questions of one process that have no answer yet.
+
+    Args:
+        model: As for `run`.
+        plan: As for `run`.
+        folder: As for `run`; the same for all processes.
+        share: The process's share of the clips; None asks about all of them.
+        settings: As for `run`.
+        batch_size: As for `run`.
+        step: As for `run`.
+
+    Raises:
+        UsageError: As for `run`, and if another process answers the same share.
+        DataError: As for `run`.
+    """
+    _, selected = load(plan)
+    _answer(model, plan, selected, folder, share, settings, batch_size, step)
+
+
+def _answer(
+    model: Answerer,
+    plan: Plan,
+    selected: Sequence[Sample],
+    folder: Path,
+    share: Share | None = None,
+    settings: dict[str, Any] | None = None,
+    batch_size: int = 1,
+    step: Callable[[str], None] = lambda id: None,
+) -> None:
     questions = _questions(plan, selected)
     sampler, num_frames = frames_of(plan, model.num_frames)
     decides = {**_plain(plan), "sampler": sampler, "num_frames": num_frames, **(settings or {})}
-    with PredictionFile(folder, decides) as file:
-        done = {sample.id for sample in questions if file.has(sample)}
-        for id in done:
-            step(id)
-        waiting = [sample for sample in questions if sample.id not in done]
+    with PredictionFile(folder, decides, share) as file:
+        waiting = []
+        for sample in _share(questions, share):
+            if file.has(sample):
+                step(sample.id)
+            else:
+                waiting.append(sample)
         for prediction in predict(model, plan, waiting, batch_size):
             file.add(prediction)
             step(prediction.sample.id)
-        file.finish()
-        predictions = file.predictions(selected)
+
+
+def collected(plan: Plan, folder: Path) -> Result | None:
+    """Score a run whose questions are all answered; None while some are not.
+
+    Args:
+        plan: What was asked.
+        folder: Where the answers are.
+
+    Raises:
+        DataError: If the benchmark's files or the predictions cannot be used.
+        UsageError: If another process still writes there.
+    """
+    loaded, selected = load(plan)
+    return _collected(plan, loaded, selected, folder)
+
+
+def _collected(plan: Plan, loaded: Loaded, selected: Sequence[Sample], folder: Path) -> Result | None:
+    predictions = collect(folder, askable(selected))
+    if predictions is None:
+        return None
     report = report_of(plan.benchmark, loaded, selected, predictions)
     scores = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
     (folder / "scores.json").write_text(scores, encoding="utf-8")
     return Result(report, predictions, folder)
+
+
+def _share(questions: Sequence[Sample], share: Share | None) -> list[Sample]:
+    """Give a process all questions about each of its clips: they share what is seen of it."""
+    if share is None:
+        return list(questions)
+    clips: dict[tuple[Media, ...], list[Sample]] = {}
+    for sample in questions:
+        clips.setdefault(sample.clips, []).append(sample)
+    return [sample for own in share.of(list(clips.values())) for sample in own]
 
 
 def evaluate(

@@ -1,24 +1,31 @@
-"""Predictions on disk: one line each, on disk before the next question is asked, sorted at the end.
+"""Predictions on disk: one line each, written before the next question is asked, sorted at the end.
 
 `predictions.jsonl` stands alone: each line holds the question with its options and answer as well as the
 reply, so that it can be scored again without data or model. It holds no times: the same run gives the same
-bytes.
+bytes. Several processes write a part each, `predictions.part-2-of-4.jsonl`; once all questions have an
+answer, the parts become the file. A part left behind counts as well, however many processes there are now.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.stages.file_lock import lock
+from st_llm_cli.stages.share import Share
 
 NAME = "predictions.jsonl"
 SETTINGS_NAME = "settings.json"
+SYNCHRONISE_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
+"""How long another process may take to let go of a file: one that was killed is gone by then."""
 
 
 class PredictionFile:
@@ -27,29 +34,37 @@ class PredictionFile:
     Args:
         folder: The run's folder; made where missing.
         settings: Everything that decides what a prediction says; a folder of other settings is refused.
+        share: The share of the questions that this process answers; None for all of them.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], share: Share | None = None) -> None:
         self.folder = folder
         self.settings = dict(settings)
-        self.path = folder / NAME
+        self.path = folder / NAME if share is None else folder / part_name(share)
         self._file: BinaryIO | None = None
+        self._synchronised = time.monotonic()
         self._rows: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
         """Open the file, keep what an earlier run wrote whole, remove a line it left half-written.
 
         Raises:
-            UsageError: If the folder cannot be written, or holds a run of other settings.
+            UsageError: If the folder cannot be written, holds a run of other settings, or another process
+                writes the same file.
             DataError: If a line of the earlier run is damaged.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._claim()
-            self._rows, size = _whole_rows(self.path)
-            self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-            self._file.truncate(size)
-            self._file.seek(size)
+            self._file = _open_alone(self.path)
+            try:
+                own, size = _whole_rows(self.path)
+                self._rows = {**_rows_in(self.folder, besides=self.path), **own}
+                self._file.truncate(size)
+                self._file.seek(size)
+            except BaseException:
+                self._file.close()
+                raise
         except OSError as error:
             what = f"cannot be written: {error.strerror}"
             raise UsageError(what, where=str(self.folder), fix="choose another --output") from error
@@ -60,12 +75,8 @@ class PredictionFile:
     ) -> None:
         """Close the file."""
         if self._file is not None:
+            self._synchronise()
             self._file.close()
-
-    @property
-    def count(self) -> int:
-        """Predictions in the file."""
-        return len(self._rows)
 
     def has(self, sample: Sample) -> bool:
         """Whether there is a prediction for this very question."""
@@ -78,35 +89,28 @@ class PredictionFile:
         return True
 
     def add(self, prediction: Prediction) -> None:
-        """Write one prediction and make sure it is on disk."""
+        """Write one prediction: no killed process takes it along, no power cut more than a second's."""
         assert self._file is not None, "use the file in a with block"
         row = row_of(prediction)
         self._rows[prediction.sample.id] = row
         self._file.write(_line(row))
         self._file.flush()
+        if time.monotonic() - self._synchronised > SYNCHRONISE_SECONDS:
+            self._synchronise()
+
+    def _synchronise(self) -> None:
+        """Wait until the disk has it all; that can take longer than answering a question."""
+        assert self._file is not None
         os.fsync(self._file.fileno())
-
-    def predictions(self, samples: Iterable[Sample]) -> list[Prediction]:
-        """Give the predictions for some questions, in the questions' order."""
-        rows = ((sample, self._rows[sample.id]) for sample in samples if sample.id in self._rows)
-        return [Prediction(sample, row["reply"], row["option"], row["error"]) for sample, row in rows]
-
-    def finish(self) -> None:
-        """Sort the lines by id, so that the file does not tell in which order questions were answered."""
-        assert self._file is not None, "use the file in a with block"
-        self._file.close()
-        _replace(self.path, b"".join(_line(self._rows[id]) for id in sorted(self._rows)))
-        self._file = self.path.open("r+b")
-        self._file.seek(0, os.SEEK_END)
+        self._synchronised = time.monotonic()
 
     def _claim(self) -> None:
-        path = self.folder / SETTINGS_NAME
+        path, had_predictions = self.folder / SETTINGS_NAME, (self.folder / NAME).exists()
         if not path.exists():
-            if self.path.exists():
+            if had_predictions:
                 what = "holds predictions, and nothing that says how they were made"
                 raise UsageError(what, where=str(self.folder), fix="choose another --output")
             _replace(path, (json.dumps(self.settings, indent=1) + "\n").encode())
-            return
         try:
             earlier = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -117,6 +121,66 @@ class PredictionFile:
             changes = ", ".join(f"{key} was {earlier.get(key)!r}, is {now.get(key)!r}" for key in keys)
             fix = "choose another --output, or repeat those settings"
             raise UsageError(f"holds a run of other settings: {changes}", where=str(self.folder), fix=fix)
+
+
+def part_name(share: Share) -> str:
+    """Name the file of one of several processes."""
+    return f"predictions.part-{share.index + 1}-of-{share.count}.jsonl"
+
+
+def collect(folder: Path, samples: Sequence[Sample]) -> list[Prediction] | None:
+    """Make one sorted file of all parts once no answer is missing, so that it does not tell who wrote what.
+
+    Args:
+        folder: The run's.
+        samples: The questions that were asked.
+
+    Returns:
+        The predictions in the order of the questions; None while one is missing.
+
+    Raises:
+        UsageError: If another process still writes a part.
+        DataError: If a line is damaged.
+    """
+    with (folder / SETTINGS_NAME).open("r+b") as settings:  # two processes may be through at the same time
+        lock(settings, folder, PATIENCE_SECONDS)
+        rows = _rows_in(folder)
+        if any(sample.id not in rows for sample in samples):
+            return None
+        _replace(folder / NAME, b"".join(_line(rows[id]) for id in sorted(rows)))
+        for part in _parts(folder):
+            _open_alone(part).close()
+            part.unlink()
+    found = ((sample, rows[sample.id]) for sample in samples)
+    return [Prediction(sample, row["reply"], row["option"], row["error"]) for sample, row in found]
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("predictions.part-*-of-*.jsonl"))
+
+
+def _rows_in(folder: Path, besides: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Give the rows of the file and of all parts, by id; a half line at an end may still be growing."""
+    rows: dict[str, dict[str, Any]] = {}
+    for path in (*_parts(folder), folder / NAME):  # in this order: a part that goes has become the file
+        if path != besides:
+            rows.update(_whole_rows(path)[0])
+    return rows
+
+
+def _open_alone(path: Path) -> BinaryIO:
+    """Open a file that nobody else is writing, without emptying it."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
+        try:
+            lock(file, path, PATIENCE_SECONDS)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+            # Its holder has put another file in its place meanwhile.
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def row_of(prediction: Prediction) -> dict[str, Any]:
@@ -208,7 +272,7 @@ def _line(row: Mapping[str, Any]) -> bytes:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("wb") as file:
         file.write(content)
         file.flush()

@@ -15,7 +15,6 @@ def keep(folder: Path, predictions: list[Prediction]) -> Path:
     with PredictionFile(folder, {}) as file:
         for prediction in predictions:
             file.add(prediction)
-        file.finish()
     return folder
 
 
