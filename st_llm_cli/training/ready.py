@@ -37,7 +37,7 @@ def prepare(recipe: Recipe, stage: Train) -> Prepare:
         parts = (*stage.freeze, "projection", "language") if stage.objective == "cells" else stage.freeze
         freeze(model, parts)
         if recipe.model.lora is not None:
-            _add_lora(model, recipe.model.lora)
+            add_lora(model, recipe.model.lora)
         if stage.gradient_checkpointing:
             with warnings.catch_warnings():  # of a new name that older versions lack
                 warnings.simplefilter("ignore", FutureWarning)
@@ -69,7 +69,8 @@ def seen_text(recipe: Recipe, stage: Train, config: StllmConfig) -> TextSizes:
     )
 
 
-def _add_lora(model: StllmForConditionalGeneration, lora: Lora) -> None:
+def add_lora(model: StllmForConditionalGeneration, lora: Lora) -> None:
+    """Freeze the language model and put the matrices of LoRA beside its own."""
     from peft import LoraConfig, inject_adapter_in_model
 
     model.language_model.requires_grad_(False)

@@ -1,0 +1,78 @@
+"""Whether the planner's memory is what training takes: measured peaks against predicted ones.
+
+    python tests/performance/plan_memory.py [--runs 0 1 2]
+
+Peaks are those of the process above what it has once everything is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from st_llm_cli.recipe import load_recipe
+
+RUNS = (
+    ("stages.0.train.batch_size=4",),
+    ("stages.0.train.batch_size=4", "stages.0.train.precision=bfloat16"),
+    ("stages.0.train.batch_size=4", "stages.0.train.gradient_checkpointing=true"),
+    ("stages.0.train.batch_size=2", "stages.0.train.freeze=[]"),
+)
+"""Changes to the recipe 'wide'; all of them take more than 1 GB."""
+SHORT = ("stages.0.train.steps=3", "stages.0.train.warmup_steps=0")
+
+
+def measured(settings: tuple[str, ...], connection: Any) -> None:
+    """Train, and send how many bytes that took."""
+    import st_llm_cli.training.trainer  # noqa: F401  what is imported anyway does not count
+    from st_llm_cli.stages.train import run
+
+    recipe = load_recipe("wide", settings)
+    before = _resident()
+    with tempfile.TemporaryDirectory() as folder:
+        run(recipe, Path(folder) / "run")
+    connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def ratio(settings: tuple[str, ...]) -> tuple[float, float]:
+    """Bytes measured and predicted."""
+    from st_llm_cli.stages.plan_training import plan
+
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=measured, args=((*settings, *SHORT), sender))
+    process.start()
+    sender.close()
+    taken = receiver.recv()
+    process.join()
+    planned = plan(load_recipe("wide", (*settings, *SHORT)), device="cpu")
+    return taken, planned.stages[0].memory.peak
+
+
+def main() -> None:
+    """Compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--runs", type=int, nargs="+", default=range(len(RUNS)))
+    warnings.simplefilter("ignore")
+    for number in parser.parse_args().runs:
+        taken, predicted = ratio(RUNS[number])
+        what = ", ".join(each.split(".")[-1] for each in RUNS[number])
+        print(  # noqa: T201
+            f"{what:<46}{taken / 1e9:6.2f} GB measured {predicted / 1e9:6.2f} predicted  "
+            f"{predicted / taken:.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
