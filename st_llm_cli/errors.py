@@ -12,7 +12,8 @@
     ├── RecipeError         a recipe that cannot be read or cannot work
     ├── DataError           training or benchmark data that cannot be used
     ├── CacheError          the token cache cannot be read or written
-    └── TrainingError       training cannot go on
+    ├── TrainingError       training cannot go on
+    └── Interrupted         the program was told to stop, and what it did is saved (exit code 130)
 
 Each says what was found, where, and what to do next; `except StllmError` catches them all.
 """
@@ -98,3 +99,7 @@ class CacheError(StllmError):
 
 class TrainingError(StllmError):
     """Training cannot go on."""
+
+
+class Interrupted(StllmError):
+    """The program was told to stop, and did so with its work saved."""

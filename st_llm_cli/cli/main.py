@@ -17,8 +17,8 @@ from typer.main import get_command
 
 from st_llm_cli.cli.help_page import Commands, HelpGroup
 from st_llm_cli.cli.options import DebugOption
-from st_llm_cli.cli.screen import show_error
-from st_llm_cli.errors import StllmError, UsageError
+from st_llm_cli.cli.screen import note, show_error
+from st_llm_cli.errors import Interrupted, StllmError, UsageError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
@@ -97,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _set_up_logs(debug)
     try:
         app(given, prog_name="stllm")
+    except Interrupted as stopped:
+        note(str(stopped))
+        sys.exit(130)
     except StllmError as error:
         if debug:
             raise

@@ -231,8 +231,8 @@ class Train(Block):
     """CPU threads; PyTorch's choice if absent. Another number of them changes the last bits of a run."""
     log_every: Positive = 10
     """Steps between two lines of metrics."""
-    save_every: NotNegative = 0
-    """Steps between two checkpoints on the way; 0 for none but the last."""
+    save_every: NotNegative = 500
+    """Steps between two checkpoints on the way, from which an interrupted run goes on; 0 for none."""
 
 
 class Stage(Block):

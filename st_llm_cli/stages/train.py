@@ -6,17 +6,15 @@ RUN/
 ├── metrics.jsonl               one line every few steps, all stages
 ├── skipped.jsonl               clips that could not be read, if there were any
 ├── checkpoints/NAME-NUMBER/    result of each stage: configuration, weights, tokenizer
-└── work/NAME/                  checkpoints on the way, if the recipe asks for them
+└── work/NAME/                  the last checkpoint on the way, until the stage is done
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,14 +60,19 @@ def run(
         DataError: If training data are missing, or not as their format says.
         TrainingError: If the folder holds a run of another recipe, or training cannot go on.
         CheckpointError: If the recipe starts from a checkpoint that cannot be loaded.
+        Interrupted: If the process was told to stop; its state is saved.
     """
+    from st_llm_cli.training.scale import is_main_process, prepare_environment
+
     if not recipe.training:
         raise RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
     from st_llm_cli.training.data.sources import open_checked
 
+    prepare_environment(recipe.training)
     # Of all stages at once: that the data of the second are missing is no news for after the first.
     sources = {stage.name: open_checked(stage) for stage in recipe.training}
-    _claim(output, recipe)
+    if is_main_process():
+        _claim(output, recipe)
     trained, skipped = [], []
     start: Path | None = None
     for number, stage in enumerate(recipe.training, start=1):
@@ -109,35 +112,45 @@ def _train(
     listener: StepListener | None,
     cache: TokenCache | None,
 ) -> None:
-    from st_llm_cli.model.tokenizers import save_tokenizers
     from st_llm_cli.stages.training_tokens import tokens_for_training
     from st_llm_cli.training.data.stream import ExampleStream
-    from st_llm_cli.training.metrics import append_metrics
+    from st_llm_cli.training.metrics import append_metrics, cut_metrics
+    from st_llm_cli.training.saving import last_checkpoint, remove_checkpoints, step_of
+    from st_llm_cli.training.scale import is_main_process, samples_of_a_step
     from st_llm_cli.training.trainer import train_stage
 
+    work = output / "work" / stage.name
+    before = 0.0
+    if is_main_process():
+        _describe_environment(output / "environment.json")
+        before = cut_metrics(output / "metrics.jsonl", stage.name, step_of(last_checkpoint(work)))
+
     def listen(metrics: StepMetrics) -> None:
+        metrics = replace(metrics, seconds=round(before + metrics.seconds, 3))
         append_metrics(output / "metrics.jsonl", metrics)
         if listener is not None:
             listener(metrics)
 
     log.info("stage '%s': %d steps", stage.name, stage.steps)
-    _describe_environment(output / "environment.json")
     model, tokenizers, folder = _starting_point(recipe, stage, start)
     tokens, reason = tokens_for_training(recipe, stage, model, cache, folder)
     if reason is not None:
         log.warning("stage '%s': %s", stage.name, reason)
-    side, ledger = model.config.image_size, output / "skipped.jsonl"
-    examples = ExampleStream(stage, recipe.video, side, sources=sources, ledger=ledger, tokens=tokens)
+    examples = ExampleStream(
+        stage,
+        recipe.video,
+        model.config.image_size,
+        sources=sources,
+        ledger=output / "skipped.jsonl",
+        tokens=tokens,
+        per_step=samples_of_a_step(stage),
+    )
     try:
-        train_stage(model, tokenizers, recipe, stage, output / "work" / stage.name, listen, examples)
+        train_stage(model, tokenizers, recipe, stage, work, listen, examples, result)
     finally:
         examples.close()
-    # A result has its name only once it is whole: the name is what says that the stage is done.
-    unfinished = result.with_name(f".{result.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    save_tokenizers(tokenizers, unfinished)
-    os.replace(unfinished, result)
+    if is_main_process():
+        remove_checkpoints(work)
 
 
 def _starting_point(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -92,7 +93,7 @@ class TellMetrics(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Tell one line; the Trainer's summary at the end is not one."""
-        if logs is None or "video_tokens" not in logs:
+        if logs is None or "video_tokens" not in logs or not state.is_world_process_zero:
             return
         self.listener(
             StepMetrics(
@@ -116,3 +117,32 @@ def append_metrics(path: Path, metrics: StepMetrics) -> None:
     """Write one line of `metrics.jsonl`."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(metrics)) + "\n")
+
+
+def cut_metrics(path: Path, stage: str, step: int) -> float:
+    """Remove the lines that a killed run wrote after the checkpoint from which the stage goes on.
+
+    Args:
+        path: A `metrics.jsonl`; it may be missing, and end in half a line.
+        stage: Name of the stage.
+        step: Optimiser steps done in that checkpoint.
+
+    Returns:
+        Seconds the stage had taken by then.
+    """
+    if not path.exists():
+        return 0.0
+    kept, seconds = [], 0.0
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            continue  # half a line
+        row = json.loads(line)
+        if row["stage"] == stage and row["step"] > step:
+            continue
+        if row["stage"] == stage:
+            seconds = row["seconds"]
+        kept.append(line)
+    temporary = path.with_suffix(".part")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    os.replace(temporary, path)
+    return seconds

@@ -10,8 +10,9 @@ from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.training.data.shapes import shapes_vocabulary
 from st_llm_cli.training.metrics import StepMetrics
+from st_llm_cli.training.stllm_trainer import step_masking
 from st_llm_cli.training.tokenizer import word_tokenizer
-from st_llm_cli.training.trainer import step_masking, train_stage
+from st_llm_cli.training.trainer import train_stage
 from tests.training.small import small_recipe
 from tests.training.test_build import build
 
@@ -134,5 +135,5 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
 
 def test_checkpoints_on_the_way_can_be_talked_to(tmp_path: Path) -> None:
     train(small_recipe({"steps": 4, "save_every": 2}), tmp_path)
-    names = {path.name for path in (tmp_path / "checkpoint-4").iterdir()}
+    names = {path.name for path in (tmp_path / "checkpoint-2").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names

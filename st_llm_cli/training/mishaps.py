@@ -1,0 +1,73 @@
+"""What ends a training run from outside, in words that say what to change."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.training.saving import last_checkpoint
+
+
+@contextmanager
+def explained(stage: str, folder: Path) -> Iterator[None]:
+    """Turn running out of memory or disk into an error that says what to change.
+
+    Args:
+        stage: Name of the stage.
+        folder: Where its checkpoints on the way are.
+
+    Raises:
+        TrainingError: In place of the library's error.
+    """
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError, SafetensorError) as error:
+        where = f"stage '{stage}'"
+        if _is_memory(error):
+            what = f"out of memory; {_what_is_left(folder)}"
+            raise TrainingError(what, where=where, fix=LESS_MEMORY) from error
+        if _is_disk(error):
+            what = f"no space left to write a checkpoint; {_what_is_left(folder)}"
+            fix = "free some space, or raise save_every; the same command goes on"
+            raise TrainingError(what, where=str(folder), fix=fix) from error
+        raise
+
+
+def _what_is_left(folder: Path) -> str:
+    last = last_checkpoint(folder)
+    return "there is no checkpoint yet" if last is None else f"the last checkpoint, {last.name}, is intact"
+
+
+def _is_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+
+
+def _is_disk(error: BaseException) -> bool:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if NO_SPACE.search(str(seen)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+LESS_MEMORY = (
+    "halve batch_size and double accumulate, which learns the same; or set gradient_checkpointing: true, "
+    "model.lora, or deepspeed: zero2 with more GPUs"
+)
+NO_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
+# The second is all that torch.save says of a write that failed.
+NO_SPACE = re.compile(
+    r"No space left|os error 28|Disk quota|PytorchStreamWriter failed|unexpected pos", re.IGNORECASE
+)

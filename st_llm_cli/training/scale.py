@@ -1,0 +1,133 @@
+"""Several processes: what the libraries below need to find in the environment before they start.
+
+`stllm train` can be one process, or one of many that it, torchrun, srun or DeepSpeed's launcher started.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from st_llm_cli.errors import RecipeError, TrainingError
+from st_llm_cli.recipe import recipes_folder
+from st_llm_cli.recipe.schema import DEEPSPEED, Train
+
+
+def process_count() -> int:
+    """Processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that writes and speaks for all of them."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def samples_of_a_step(stage: Train) -> int:
+    """Samples of one optimiser step, over all processes and passes."""
+    return stage.batch_size * stage.accumulate * process_count()
+
+
+def prepare_environment(stages: Iterable[Train]) -> None:
+    """Set what DeepSpeed looks for, and refuse what cannot start, before any of it is loaded.
+
+    Raises:
+        TrainingError: If something is not installed.
+        RecipeError: If a DeepSpeed configuration cannot be read.
+    """
+    stages = list(stages)
+    for stage in stages:
+        _check_precision(stage)
+    if not _has_gpu():
+        # Also without DeepSpeed: where it is installed, transformers loads it, and it says what it found.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    shared = [stage for stage in stages if stage.deepspeed is not None]
+    if not shared:
+        return
+    _check_deepspeed(shared)
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+    # ninja is installed beside Python, which need not be on the path of whoever calls it by its full name.
+    beside = sysconfig.get_path("scripts")
+    os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
+    if "RANK" not in os.environ:
+        # Without these DeepSpeed asks MPI, which few machines have.
+        os.environ.update(environment_of(rank=0, processes=1, port=free_port()))
+
+
+def environment_of(rank: int, processes: int, port: int) -> dict[str, str]:
+    """What tells a process of one machine who it is."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+def deepspeed_config(stage: Train) -> dict[str, Any] | None:
+    """Read the DeepSpeed configuration that a stage names; None if it names none.
+
+    Raises:
+        RecipeError: If it cannot be read.
+    """
+    if stage.deepspeed is None:
+        return None
+    path = Path(stage.deepspeed)
+    if stage.deepspeed in DEEPSPEED:
+        path = recipes_folder() / "deepspeed" / f"{stage.deepspeed}.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise RecipeError(what, where=str(path), fix=f"use one of {', '.join(DEEPSPEED)}") from error
+    except ValueError as error:
+        raise RecipeError(f"is not JSON: {error}", where=str(path), fix="correct it") from error
+    return config
+
+
+def offloads(stage: Train) -> bool:
+    """Whether the optimiser's state is kept in main memory."""
+    config = deepspeed_config(stage) or {}
+    return "offload_optimizer" in config.get("zero_optimization", {})
+
+
+def _check_precision(stage: Train) -> None:
+    if stage.precision == "float16" and not _has_gpu():
+        what = "precision float16 needs a GPU, and there is none here"
+        raise TrainingError(what, where=f"stage '{stage.name}'", fix="use float32 or bfloat16")
+
+
+def _check_deepspeed(stages: list[Train]) -> None:
+    where = f"stage '{stages[0].name}', deepspeed: {stages[0].deepspeed}"
+    if importlib.util.find_spec("deepspeed") is None:
+        raise TrainingError("DeepSpeed is not installed", where=where, fix="pip install 'stllm[train]'")
+    if _has_gpu() and not any(offloads(stage) for stage in stages):
+        return
+    scripts = sysconfig.get_path("scripts")
+    for tool, fix in (("ninja", "pip install ninja"), ("g++", "apt install g++, or load a compiler module")):
+        if shutil.which(tool) is None and shutil.which(tool, path=scripts) is None:
+            what = f"DeepSpeed compiles an extension here, and there is no {tool}"
+            raise TrainingError(what, where=where, fix=fix)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,71 @@
+"""A recipe's training stage in the words of transformers' Trainer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from st_llm_cli.errors import RecipeError
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.training.scale import deepspeed_config, process_count
+
+
+def trainer_arguments(stage: Train, folder: Path) -> TrainingArguments:
+    """Say to transformers' Trainer what a stage says.
+
+    Args:
+        stage: The stage.
+        folder: Where checkpoints on the way go.
+
+    Raises:
+        RecipeError: If a logger is unknown or not installed, or DeepSpeed's configuration cannot be read.
+    """
+    _check_loggers(stage)
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size,
+        gradient_accumulation_steps=stage.accumulate,
+        learning_rate=stage.lr,
+        # transformers' "constant" takes no warm-up.
+        lr_scheduler_type="constant_with_warmup" if stage.schedule == "constant" else stage.schedule,
+        warmup_steps=stage.warmup_steps,
+        max_grad_norm=stage.max_gradient_norm,
+        seed=stage.seed,
+        bf16=stage.precision == "bfloat16",
+        fp16=stage.precision == "float16",
+        activation_checkpointing=stage.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if stage.gradient_checkpointing else None,
+        use_cpu=not torch.cuda.is_available(),
+        deepspeed=deepspeed_config(stage),
+        ddp_backend=None if process_count() == 1 else "nccl" if torch.cuda.is_available() else "gloo",
+        # Pictures, and steps without masked video modelling, leave some weights out.
+        ddp_find_unused_parameters=True,
+        # The stream says itself in which order its samples are used.
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        logging_steps=stage.log_every,
+        save_strategy="steps" if stage.save_every else "no",
+        save_steps=stage.save_every or 1,
+        report_to=list(stage.report_to),
+        disable_tqdm=True,
+    )
+
+
+def _check_loggers(stage: Train) -> None:
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
+
+    for name in stage.report_to:
+        where = f"stage '{stage.name}', report_to"
+        if name not in INTEGRATION_TO_CALLBACK:
+            fix = f"one of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
+            raise RecipeError(f"no logger '{name}'", where=where, fix=fix)
+        if name not in get_available_reporting_integrations():
+            raise RecipeError(f"'{name}' is not installed", where=where, fix=f"pip install {name}")

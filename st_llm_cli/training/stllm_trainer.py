@@ -1,0 +1,157 @@
+"""transformers' Trainer with what ST-LLM adds: a share of the video dropped at every step, and its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from transformers import Trainer
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.model.st_llm import draw_mask_ratio
+from st_llm_cli.model.tokenizers import Tokenizers, save_tokenizers
+from st_llm_cli.recipe.schema import Model, Train
+from st_llm_cli.training.data.example import sample_rng
+from st_llm_cli.training.metrics import RunningMeans
+from st_llm_cli.training.saving import UNFINISHED, finish_writing, start_writing
+from st_llm_cli.training.scale import process_count
+
+
+class StllmTrainer(Trainer):
+    """Trains one stage: masks drawn anew at every step from (seed, step), each loss recorded by itself.
+
+    Args:
+        args: As transformers' Trainer.
+        method: The recipe's model block; None where nothing is masked.
+        stage: The training stage.
+        optimizer: Makes the optimiser, once the model stands where it is trained.
+        tokenizers: Saved with every checkpoint; None where there is no language model.
+        kwargs: As transformers' Trainer.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        method: Model | None,
+        stage: Train,
+        optimizer: Callable[[], Optimizer],
+        tokenizers: Tokenizers | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        # The model divides by the number of labels it is told; nothing is left to divide afterwards.
+        self.model_accepts_loss_kwargs = True
+        self.method = method
+        self.stage = stage
+        self.build_optimizer = optimizer
+        self.tokenizers = tokenizers
+        self.means = RunningMeans()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Run the model on one batch, with this step's share of the video dropped.
+
+        Raises:
+            TrainingError: If the loss is not a number.
+        """
+        step = self.state.global_step
+        seeds = inputs.pop("mask_seeds", None)
+        masking = {} if self.method is None else step_masking(self.method, self.stage, step, seeds)
+        passes = self.stage.accumulate
+        if num_items_in_batch is not None:
+            # Labels of an average pass: so the mean over passes and processes is that over all labels.
+            masking["num_items_in_batch"] = num_items_in_batch / (passes * self.accelerator.num_processes)
+        output = model(**inputs, **masking)
+        if not torch.isfinite(output.loss):
+            raise TrainingError(
+                f"the loss is {output.loss.item()} at step {step}",
+                where=f"stage '{self.stage.name}'",
+                fix="lower lr, or use precision: float32; a lower save_every loses less",
+            )
+        self._record(inputs, output, masking.get("mask_ratio"))
+        loss = output.loss if num_items_in_batch is None else output.loss / passes
+        return (loss, output) if return_outputs else loss
+
+    def _record(self, inputs: dict[str, Any], output: Any, mask_ratio: float | None) -> None:
+        video = next(inputs[name] for name in ("frames", "features", "queries") if name in inputs)
+        single = video.shape[1] == 1
+        self.means.add(
+            language_loss=output.language_loss,
+            masked_video_loss=output.masked_video_loss,
+            mask_ratio=None if single else mask_ratio,
+            video_tokens=output.video_tokens,
+            padding=output.padding,
+        )
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Make the optimiser that the stage asks for."""
+        if self.optimizer is None:
+            self.optimizer = self.build_optimizer()
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Let the learning rate run its course over the steps that the stage says."""
+        return super().create_scheduler(self.stage.schedule_steps or num_training_steps, optimizer)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the parts of the loss to what is logged: means over all processes, tokens of a whole step."""
+        means = self.means.take()
+        if means:
+            names = sorted(means)
+            values = torch.tensor([means[name] for name in names], device=self.args.device)
+            means = dict(zip(names, self.accelerator.reduce(values, "mean").tolist(), strict=True))
+            means["video_tokens"] *= self.stage.accumulate * self.accelerator.num_processes
+        super().log({**logs, **means}, start_time)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        assert self.args.output_dir is not None
+        return str(Path(self.args.output_dir) / UNFINISHED)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        assert self.args.output_dir is not None
+        folder, step = Path(self.args.output_dir), self.state.global_step
+        if step == self.state.max_steps:
+            return  # the result is written next
+        if self.args.should_save:
+            start_writing(folder)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            finish_writing(folder, step, process_count())
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save and self.tokenizers is not None and output_dir is not None:
+            save_tokenizers(self.tokenizers, Path(output_dir))
+
+
+def step_masking(method: Model, stage: Train, step: int, seeds: Tensor | None = None) -> dict[str, Any]:
+    """What the model is told about masking at one step; the share dropped is the same on every process.
+
+    Args:
+        method: The recipe's model block.
+        stage: The training stage.
+        step: Optimiser steps done so far.
+        seeds: Of what is dropped from each clip or row, so that it does not depend on what stands beside it;
+            None draws by the step for all of them.
+    """
+    if method.masking is None or not stage.mask:
+        return {"mask_ratio": None, "masked_video": False}
+    seed = sample_rng(stage.seed, "mask", step).getrandbits(63)
+    generator: Any = torch.Generator().manual_seed(seed)
+    ratio = draw_mask_ratio(generator, **method.masking.model_dump())
+    if seeds is not None:
+        generator = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
+    masked_video = method.mvm is not None and step % method.mvm.every == 0
+    return {"mask_ratio": ratio, "generator": generator, "masked_video": masked_video}

@@ -1,0 +1,64 @@
+"""Being told to stop: finish the step, save, and leave.
+
+SLURM and Kubernetes send SIGTERM some time before they kill; Ctrl-C sends SIGINT. A second signal of the
+same kind ends the process at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopOnSignal(TrainerCallback):
+    """Saves and stops after the step in which any process was told to stop."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        """Whether training was stopped before its end."""
+        self._told = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Listen from now on."""
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._note)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save and stop if any process was told to; all must agree, or they would wait for each other."""
+        if state.global_step < state.max_steps and _any_process(self._told):
+            self.stopped = control.should_save = control.should_training_stop = True
+
+    def stop_listening(self) -> None:
+        """Leave signals to whom they were left before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._told = True
+        signal.signal(number, self._before[signal.Signals(number)] or signal.SIG_DFL)
+        log.warning("told to stop (%s): saving after this step …", signal.Signals(number).name)
+
+
+def _any_process(told: bool) -> bool:
+    here = PartialState()
+    if here.num_processes == 1:
+        return told
+    votes = torch.tensor(int(told), device=here.device)
+    torch.distributed.all_reduce(votes)
+    return bool(votes.item())

@@ -1,0 +1,51 @@
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.training.mishaps import explained
+from tests.training.test_saving import write
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_says_what_to_change(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as caught, explained("videos", tmp_path):
+        raise error
+    assert caught.value.what == "out of memory; there is no checkpoint yet"
+    assert caught.value.fix is not None and "halve batch_size and double accumulate" in caught.value.fix
+
+
+def test_really_running_out_of_memory_is_recognised(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="out of memory"), explained("videos", tmp_path):
+        torch.empty(2**60)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470"),
+    ],
+)
+def test_a_full_disk_names_the_checkpoint_that_is_left(error: Exception, tmp_path: Path) -> None:
+    write(tmp_path, 5)
+    with pytest.raises(TrainingError) as caught, explained("videos", tmp_path):
+        raise error
+    assert "no space left to write a checkpoint; the last checkpoint, checkpoint-5, is intact" in str(
+        caught.value
+    )
+    assert caught.value.fix is not None and "the same command goes on" in caught.value.fix
+
+
+def test_other_errors_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes do not match"), explained("videos", tmp_path):
+        raise RuntimeError("shapes do not match")
