@@ -109,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _set_up_logs(debug: bool) -> None:
     level = logging.DEBUG if debug else logging.WARNING
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        level = logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="stllm: %(message)s", stream=sys.stderr)
     logging.getLogger("st_llm_cli").setLevel(level)
     if not debug:
@@ -129,6 +131,12 @@ COMMANDS = {
         "Check this installation by doing: decode a clip with each reader, load a model, ask it something.",
     ),
     "train": ("train", "train", "Train a model by a recipe, stage by stage."),
+    "run": ("run", "run", "Run every stage that a recipe selects: fill the token cache, train, measure."),
+    "export": (
+        "export",
+        "export",
+        "Write a run as a plain transformers folder, LoRA merged, with a model card.",
+    ),
     "eval": ("eval", "evaluate", "Measure a model on a benchmark."),
     "rescore": (
         "rescore",

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,13 +13,20 @@ from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
 from st_llm_cli.cli.screen import note
 from st_llm_cli.cli.token_cache import note_use, open_cache
+from st_llm_cli.cli.train_screen import training_progress
 
-if TYPE_CHECKING:
-    from st_llm_cli.recipe import Recipe
-    from st_llm_cli.training.metrics import StepMetrics
+SCALE = "Several processes"
 
 PLAN = "Plan"
-SECONDS_BETWEEN_LINES = 10.0
+
+GpusOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Processes, one per GPU, or on the CPU.", rich_help_panel=SCALE),
+]
+HostfileOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Machines, a line each: NAME slots=GPUS.", rich_help_panel=SCALE),
+]
 
 
 def train(
@@ -38,6 +40,11 @@ def train(
         bool,
         typer.Option("--check-data", help="Only read annotations and media; exit 1 if anything is wrong."),
     ] = False,
+    until: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Stop after this stage; default: the last.")
+    ] = None,
+    gpus: GpusOption = None,
+    hostfile: HostfileOption = None,
     cache: CacheOption = None,
     dry_run: Annotated[
         bool,
@@ -66,16 +73,19 @@ def train(
     """Train a model by a recipe, stage by stage.
 
     Each stage starts from the result of the one before. Given again for the same folder, the command
-    skips the stages whose result is there. The run folder is itself a model: `--model DIR`.
+    skips the stages whose result is there and goes on from the last checkpoint of the one under way.
+    SIGTERM and Ctrl-C save first. The run folder is itself a model: `--model DIR`.
 
     Examples:
     - `stllm train tiny/shapes`
     - `stllm train instructblip_qa --dry-run --device a100-80g --devices 8`
     - `stllm train my.yaml --set stages.0.train.steps=100 --output runs/try`
     - `stllm train my.yaml --check-data`
+    - `stllm train my.yaml --gpus 8 --set stages.0.train.deepspeed=zero2`
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.train import run
+    from st_llm_cli.training.scale import is_main_process
 
     loaded = load_recipe(recipe, settings or ())
     if check_data:
@@ -88,10 +98,16 @@ def train(
 
         show_plan(loaded, device, devices, as_json=as_json)
         return
-    tokens = open_cache(cache)
     folder = output or Path("runs") / Path(recipe).stem
-    with _progress(loaded) as show:
-        result = run(loaded, folder, show, tokens)
+    several = Several(recipe, settings, gpus, hostfile, cache, debug)
+    if several.wanted:
+        options = ["--output", str(folder), *(["--json"] if as_json else [])]
+        raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
+    tokens = open_cache(cache)
+    with training_progress(loaded) as show:
+        result = run(loaded, folder, show, tokens, until)
+    if not is_main_process():
+        return
     note_use(tokens)
     for name in result.skipped:
         note(f"stage '{name}' was done already")
@@ -109,60 +125,31 @@ def train(
     note(f"try it: stllm describe VIDEO --model {folder}")
 
 
-@contextmanager
-def _progress(recipe: Recipe) -> Iterator[Callable[[StepMetrics], None]]:
-    """Show losses, pace and time left: bars on a terminal, else a line now and then."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield _Lines().show
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+@dataclass(frozen=True)
+class Several:
+    """The command in several processes: what they are to be told beside where and how far."""
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[losses]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=Console(stderr=True), expand=True) as bars:
-        stages = {
-            stage.name: bars.add_task(stage.name, total=stage.steps, losses="", start=False)
-            for stage in recipe.training
-        }
+    recipe: str
+    settings: list[str] | None
+    gpus: int | None
+    hostfile: Path | None
+    cache: str | None
+    debug: bool
 
-        def show(metrics: StepMetrics) -> None:
-            bars.start_task(stages[metrics.stage])
-            bars.update(stages[metrics.stage], completed=metrics.step, losses=losses_text(metrics))
+    @property
+    def wanted(self) -> bool:
+        """Whether there are to be several, and this is none of them."""
+        from st_llm_cli.stages.launch import is_launched
 
-        yield show
+        return not is_launched() and (self.hostfile is not None or (self.gpus or 1) > 1)
 
+    def run(self, options: list[str]) -> int:
+        """Run `stllm train` in all of them; its exit code."""
+        from st_llm_cli.stages.launch import run_here, run_on_hosts
 
-class _Lines:
-    """A line at most every ten seconds, and at the end of a stage: for logs."""
-
-    def __init__(self) -> None:
-        self.last = 0.0
-
-    def show(self, metrics: StepMetrics) -> None:
-        now = time.monotonic()
-        if now - self.last < SECONDS_BETWEEN_LINES and metrics.step < metrics.steps:
-            return
-        self.last = now
-        pace = metrics.seconds / metrics.step
-        left = pace * (metrics.steps - metrics.step) / 60
-        note(
-            f"{metrics.stage} {metrics.step}/{metrics.steps}: {losses_text(metrics)}, {pace:.2f} s/step, "
-            f"{left:.0f} min left"
-        )
-
-
-def losses_text(metrics: StepMetrics) -> str:
-    """The parts of the loss, and the share of the video dropped where there is one."""
-    loss = metrics.loss if metrics.language_loss is None else metrics.language_loss
-    parts = [f"loss {loss:.3f}"]
-    if metrics.masked_video_loss is not None:
-        parts.append(f"masked video {metrics.masked_video_loss:.3f}")
-    if metrics.mask_ratio is not None:
-        parts.append(f"{metrics.mask_ratio:.0%} dropped")
-    return ", ".join(parts)
+        arguments = ["train", self.recipe, *options, *(["--debug"] if self.debug else [])]
+        arguments += [part for setting in self.settings or () for part in ("--set", setting)]
+        arguments += [] if self.cache is None else ["--cache", self.cache]
+        if self.hostfile is not None:
+            return run_on_hosts(arguments, self.hostfile, self.gpus)
+        return run_here(arguments, self.gpus or 1)

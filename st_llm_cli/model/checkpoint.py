@@ -13,7 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging as transformers_logging
 
 from st_llm_cli.errors import CheckpointError, UsageError
-from st_llm_cli.model import weight_files
+from st_llm_cli.model import lora, weight_files
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.locate import CONFIG, locate
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
@@ -32,7 +32,9 @@ class Checkpoint(NamedTuple):
     folder: Path
 
 
-def load_checkpoint(name: str, *, device: str = "auto", dtype: str = "auto") -> Checkpoint:
+def load_checkpoint(
+    name: str, *, device: str = "auto", dtype: str = "auto", merged: bool = True
+) -> Checkpoint:
     """Load a model to be talked to.
 
     Args:
@@ -40,6 +42,7 @@ def load_checkpoint(name: str, *, device: str = "auto", dtype: str = "auto") -> 
         device: `auto` (cuda, else mps, else cpu), or `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `auto` (as stored, except that a CPU computes float16 in float32), `float32`, `bfloat16` or
             `float16`.
+        merged: Whether LoRA matrices are worked into the language model's weights, or stay beside them.
 
     Raises:
         CheckpointError: If there is no such model, or its files are missing, damaged or do not fit.
@@ -48,6 +51,8 @@ def load_checkpoint(name: str, *, device: str = "auto", dtype: str = "auto") -> 
     place, wanted = choose_device(device), named_dtype(dtype)
     folder = locate(name)
     config = read_config(folder)
+    if lora.is_adapter(folder):
+        return _adapted(folder, config, device, dtype, merged)
     stored = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     if wanted is None:
         wanted = torch.float32 if place.type == "cpu" and stored == torch.float16 else stored
@@ -60,6 +65,25 @@ def load_checkpoint(name: str, *, device: str = "auto", dtype: str = "auto") -> 
     model, info = loaded
     _refuse(folder, [f"{kind} {key}" for kind, keys in info.items() for key in keys])
     return Checkpoint(model.eval().to(place), tokenizers, folder)
+
+
+def _adapted(folder: Path, config: StllmConfig, device: str, dtype: str, merged: bool) -> Checkpoint:
+    """Load a model that is kept as what was trained of it, and the model that this was added to."""
+    adapter = lora.read_adapter(folder)
+    try:
+        base = load_checkpoint(adapter.base, device=device, dtype=dtype).model
+    except CheckpointError as error:
+        what = f"belongs to another model, which cannot be loaded: {error.what}"
+        fix = f"bring {adapter.base} back, or name its new place in {lora.SETTINGS}"
+        raise CheckpointError(what, where=str(folder), fix=fix) from error
+    for name in METHOD_SETTINGS:
+        setattr(base.config, name, getattr(config, name))
+    lora.add_lora(base, adapter)
+    lora.load_adapter(base, folder)
+    if merged:
+        lora.merge_lora(base)
+    ready: Any = base.eval()  # type: ignore[no-untyped-call]
+    return Checkpoint(ready.to(choose_device(device)), load_tokenizers(folder, config), folder)
 
 
 def read_config(folder: Path) -> StllmConfig:
@@ -193,6 +217,15 @@ def reason_of(error: BaseException) -> str:
 
 WRONG_CONFIG = (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError)
 """What transformers raises of a configuration it cannot make sense of."""
+METHOD_SETTINGS = (
+    "video_input",
+    "num_local_frames",
+    "positions",
+    "masked_video_loss",
+    "masked_video_weight",
+    "num_frames",
+)
+"""What may differ between a model and the one that its training began with."""
 DEVICE_NAME = re.compile(r"(?P<kind>cpu|cuda|mps)(:(?P<number>\d+))?")
 DTYPES = {
     "auto": None,

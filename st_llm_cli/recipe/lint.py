@@ -12,6 +12,9 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
     problems = _video_input(recipe) + _masking(recipe.model)
     if recipe.model.new is not None:
         problems += _new_model(recipe.model.new)
+        if recipe.model.lora is not None:
+            what = "adds to a language model that has learnt, which a new one has not; give a checkpoint"
+            problems.append(Problem(("model", "lora"), what))
     for index, stage in enumerate(recipe.stages):
         if stage.train is not None:
             place: Place = ("stages", index, "train")
@@ -101,6 +104,9 @@ def _train(recipe: Recipe, train: Train, place: Place) -> list[Problem]:
     if train.objective == "tracks" and any(source.shapes is None for source in train.data):
         what = "objective 'tracks' knows the truth of moving shapes only; name 'shapes' sources only"
         problems.append(Problem((*place, "data"), what))
+    if recipe.model.lora is not None and train.objective != "answers":
+        what = f"'{train.objective}' teaches a new model, and model.lora leaves the language model as it is"
+        problems.append(Problem((*place, "objective"), what))
     if recipe.model.lora is not None and "language" in train.freeze:
         what = "'language' is trained by model.lora, whose matrices would be frozen too; drop one of them"
         problems.append(Problem((*place, "freeze"), what))

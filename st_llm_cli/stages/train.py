@@ -4,6 +4,7 @@ RUN/
 ├── recipe.yaml                 the resolved recipe, defaults included
 ├── environment.json            versions, machine and seeds
 ├── metrics.jsonl               one line every few steps, all stages
+├── loss.png                    how the losses went
 ├── skipped.jsonl               clips that could not be read, if there were any
 ├── checkpoints/NAME-NUMBER/    result of each stage: configuration, weights, tokenizer
 └── work/NAME/                  the last checkpoint on the way, until the stage is done
@@ -18,13 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st_llm_cli.errors import RecipeError, TrainingError
+from st_llm_cli.errors import RecipeError, TrainingError, UsageError
 from st_llm_cli.recipe import Recipe, dump_recipe
 from st_llm_cli.recipe.schema import Train
 
 if TYPE_CHECKING:
-    from st_llm_cli.model.st_llm import StllmForConditionalGeneration
-    from st_llm_cli.model.tokenizers import Tokenizers
     from st_llm_cli.tokens.store import TokenCache
     from st_llm_cli.training.data.sources import Source
     from st_llm_cli.training.metrics import StepListener, StepMetrics
@@ -45,7 +44,11 @@ class TrainResult:
 
 
 def run(
-    recipe: Recipe, output: Path, listener: StepListener | None = None, cache: TokenCache | None = None
+    recipe: Recipe,
+    output: Path,
+    listener: StepListener | None = None,
+    cache: TokenCache | None = None,
+    until: str | None = None,
 ) -> TrainResult:
     """Run every training stage of a recipe that has no result in the folder yet.
 
@@ -54,16 +57,22 @@ def run(
         output: Run folder; made where missing.
         listener: Told of every line of metrics.
         cache: Where clips' tokens are kept, for stages that may use them; None uses none.
+        until: Name of the last stage to run; all if None.
 
     Raises:
+        UsageError: If there is no stage of the name given.
         RecipeError: If the recipe trains nothing, or demands a cache that would not be sound.
         DataError: If training data are missing, or not as their format says.
         TrainingError: If the folder holds a run of another recipe, or training cannot go on.
         CheckpointError: If the recipe starts from a checkpoint that cannot be loaded.
         Interrupted: If the process was told to stop; its state is saved.
     """
+    from st_llm_cli.training.plot import plot_losses
     from st_llm_cli.training.scale import is_main_process, prepare_environment
 
+    names = [stage.name for stage in recipe.training]
+    if until is not None and until not in names:
+        raise UsageError(f"no training stage '{until}'", where="--until", fix=f"one of {', '.join(names)}")
     if not recipe.training:
         raise RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
     from st_llm_cli.training.data.sources import open_checked
@@ -83,6 +92,10 @@ def run(
             _train(recipe, stage, sources[stage.name], start, output, result, listener, cache)
             trained.append(stage.name)
         start = result
+        if stage.name == until:
+            break
+    if is_main_process() and trained:
+        plot_losses(output / "metrics.jsonl", output / "loss.png")
     return TrainResult(result, tuple(trained), tuple(skipped))
 
 
@@ -112,6 +125,7 @@ def _train(
     listener: StepListener | None,
     cache: TokenCache | None,
 ) -> None:
+    from st_llm_cli.stages.starting_point import starting_point
     from st_llm_cli.stages.training_tokens import tokens_for_training
     from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics, cut_metrics
@@ -132,8 +146,9 @@ def _train(
             listener(metrics)
 
     log.info("stage '%s': %d steps", stage.name, stage.steps)
-    model, tokenizers, folder = _starting_point(recipe, stage, start)
-    tokens, reason = tokens_for_training(recipe, stage, model, cache, folder)
+    begun = starting_point(recipe, stage, start)
+    model = begun.model
+    tokens, reason = tokens_for_training(recipe, stage, model, cache, begun.folder)
     if reason is not None:
         log.warning("stage '%s': %s", stage.name, reason)
     examples = ExampleStream(
@@ -146,32 +161,11 @@ def _train(
         per_step=samples_of_a_step(stage),
     )
     try:
-        train_stage(model, tokenizers, recipe, stage, work, listen, examples, result)
+        train_stage(model, begun.tokenizers, recipe, stage, work, listen, examples, result, begun.adapter)
     finally:
         examples.close()
     if is_main_process():
         remove_checkpoints(work)
-
-
-def _starting_point(
-    recipe: Recipe, stage: Train, start: Path | None
-) -> tuple[StllmForConditionalGeneration, Tokenizers, Path | None]:
-    """What a stage begins with: the result of the one before, the recipe's checkpoint, or a new model.
-
-    The folder it was loaded from comes with it, None for a new one.
-    """
-    from st_llm_cli.model.checkpoint import load_checkpoint
-    from st_llm_cli.training.method import apply_method
-    from st_llm_cli.training.start import start_new
-
-    if start is None and recipe.model.new is not None:
-        return (*start_new(recipe, stage.seed), None)
-    source = recipe.model.checkpoint if start is None else str(start)
-    assert source is not None, "the schema asks for one of `new` and `checkpoint`"
-    checkpoint = load_checkpoint(source, device="cpu", dtype="float32")
-    if start is None:
-        apply_method(checkpoint.model.config, recipe)
-    return checkpoint.model, checkpoint.tokenizers, checkpoint.folder
 
 
 def _describe_environment(path: Path) -> None:

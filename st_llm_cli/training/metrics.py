@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -41,6 +44,12 @@ class StepMetrics:
     learning_rate: float
     seconds: float
     """Since the start of the stage."""
+    video_tokens_per_second: float
+    """Since the line before, over all processes."""
+    memory_gb: float
+    """Most memory used so far: of the GPU, else of the process; GB of 10^9 bytes."""
+    mfu: float | None = None
+    """Share of the device's peak that the step's products took; None where the peak is not known."""
 
 
 StepListener = Callable[[StepMetrics], None]
@@ -76,13 +85,15 @@ class TellMetrics(TrainerCallback):
     def __init__(self, stage: str, listener: StepListener) -> None:
         self.stage = stage
         self.listener = listener
-        self._started = time.monotonic()
+        self._started = self._told = time.monotonic()
+        self._step = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock."""
-        self._started = time.monotonic()
+        self._started = self._told = time.monotonic()
+        self._step = state.global_step
 
     def on_log(
         self,
@@ -95,6 +106,9 @@ class TellMetrics(TrainerCallback):
         """Tell one line; the Trainer's summary at the end is not one."""
         if logs is None or "video_tokens" not in logs or not state.is_world_process_zero:
             return
+        now = time.monotonic()
+        pace = (state.global_step - self._step) / max(now - self._told, 1e-9)
+        self._told, self._step = now, state.global_step
         self.listener(
             StepMetrics(
                 stage=self.stage,
@@ -108,9 +122,18 @@ class TellMetrics(TrainerCallback):
                 padding=logs.get("padding"),
                 gradient_norm=float(logs["grad_norm"]),
                 learning_rate=logs["learning_rate"],
-                seconds=round(time.monotonic() - self._started, 3),
+                seconds=round(now - self._started, 3),
+                video_tokens_per_second=round(logs["video_tokens"] * pace, 1),
+                memory_gb=round(_peak_bytes() / 1e9, 3),
             )
         )
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def append_metrics(path: Path, metrics: StepMetrics) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from st_llm_cli.model.lora import has_lora
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe.schema import Part, Train
 
@@ -102,7 +103,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 def freeze(model: StllmForConditionalGeneration, parts: Iterable[Part]) -> None:
-    """Let only the parts that are not named learn.
+    """Let only the parts that are not named learn; of a language model with LoRA only what was added.
 
     Args:
         model: The model; parameters frozen before are released.
@@ -111,6 +112,9 @@ def freeze(model: StllmForConditionalGeneration, parts: Iterable[Part]) -> None:
     frozen = set(parts)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(part_of(name) not in frozen)
+    if has_lora(model):
+        for name, parameter in model.language_model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
 
 
 def part_of(name: str) -> Part:

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import sysconfig
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def prepare_environment(stages: Iterable[Train]) -> None:
         return
     _check_deepspeed(shared)
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+    # DeepSpeed calls what PyTorch gives another name some day.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # ninja is installed beside Python, which need not be on the path of whoever calls it by its full name.
     beside = sysconfig.get_path("scripts")
     os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"

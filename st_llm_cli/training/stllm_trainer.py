@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from transformers import Trainer
 
 from st_llm_cli.errors import TrainingError
-from st_llm_cli.model.st_llm import draw_mask_ratio
+from st_llm_cli.model.lora import Adapter, load_adapter, save_adapter
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration, draw_mask_ratio
 from st_llm_cli.model.tokenizers import Tokenizers, save_tokenizers
 from st_llm_cli.recipe.schema import Model, Train
 from st_llm_cli.training.data.example import sample_rng
@@ -30,6 +31,7 @@ class StllmTrainer(Trainer):
         stage: The training stage.
         optimizer: Makes the optimiser, once the model stands where it is trained.
         tokenizers: Saved with every checkpoint; None where there is no language model.
+        adapter: What was added to the language model, if that is all of it that learns.
         kwargs: As transformers' Trainer.
     """
 
@@ -40,6 +42,7 @@ class StllmTrainer(Trainer):
         stage: Train,
         optimizer: Callable[[], Optimizer],
         tokenizers: Tokenizers | None = None,
+        adapter: Adapter | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -49,6 +52,7 @@ class StllmTrainer(Trainer):
         self.stage = stage
         self.build_optimizer = optimizer
         self.tokenizers = tokenizers
+        self.adapter = adapter
         self.means = RunningMeans()
 
     def compute_loss(
@@ -131,9 +135,21 @@ class StllmTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save and self.tokenizers is not None and output_dir is not None:
+        assert output_dir is not None, "checkpoints have a folder of their own"
+        if self.adapter is None:
+            super()._save(output_dir, state_dict)
+        elif self.args.should_save:
+            assert isinstance(self.model, StllmForConditionalGeneration)
+            save_adapter(self.model, self.adapter, Path(output_dir), state_dict)
+        if self.args.should_save and self.tokenizers is not None:
             save_tokenizers(self.tokenizers, Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.adapter is None:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            assert isinstance(self.model, StllmForConditionalGeneration)
+            load_adapter(self.model, Path(resume_from_checkpoint))
 
 
 def step_masking(method: Model, stage: Train, step: int, seeds: Tensor | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from transformers.trainer_callback import PrinterCallback
 
 from st_llm_cli.errors import Interrupted
+from st_llm_cli.model.lora import Adapter, save_adapter
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers, save_tokenizers
 from st_llm_cli.recipe.schema import Recipe, Train
@@ -41,6 +42,7 @@ def train_stage(
     listener: StepListener,
     examples: ExampleStream | None = None,
     result: Path | None = None,
+    adapter: Adapter | None = None,
 ) -> None:
     """Train a model in place by one stage of a recipe, from the last checkpoint in its folder on.
 
@@ -56,6 +58,7 @@ def train_stage(
         listener: Told of every line of metrics, in the main process.
         examples: The stage's samples; None makes them of the stage's sources.
         result: Folder for the trained model; None saves nothing but checkpoints on the way.
+        adapter: What was added to the language model, if that is all of it that learns.
 
     Raises:
         TrainingError: If training cannot go on: the loss is not a number, memory or disk is full, or the
@@ -79,7 +82,7 @@ def train_stage(
         trainer = _tracks_trainer(model, tokenizers, recipe, stage, folder, examples)
     else:
         assert examples is not None, "the linter asks for data"
-        trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples)
+        trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples, adapter)
     stopper = StopOnSignal()
     trainer.add_callback(stopper)
     trainer.add_callback(TellMetrics(stage.name, listener))
@@ -112,7 +115,10 @@ def _save_result(
         # A result has its name only once it is whole: the name is what says that the stage is done.
         unfinished = result.with_name(f".{result.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        model.save_pretrained(unfinished, state_dict=gathered)
+        if trainer.adapter is None:
+            model.save_pretrained(unfinished, state_dict=gathered)
+        else:
+            save_adapter(model, trainer.adapter, unfinished, gathered)
         save_tokenizers(tokenizers, unfinished)
         os.replace(unfinished, result)
     trainer.accelerator.wait_for_everyone()
@@ -125,6 +131,7 @@ def _answers_trainer(
     stage: Train,
     folder: Path,
     examples: ExampleStream,
+    adapter: Adapter | None,
 ) -> StllmTrainer:
     freeze(model, stage.freeze)
     return StllmTrainer(
@@ -134,6 +141,7 @@ def _answers_trainer(
         data_collator=Collator(tokenizers, model.config),
         optimizer=lambda: build_optimizer(model, stage),
         tokenizers=tokenizers,
+        adapter=adapter,
         method=recipe.model,
         stage=stage,
     )

@@ -285,7 +285,7 @@ def test_folder_is_not_a_recipe(tmp_path: Path) -> None:
     ],
 )
 def test_stages_that_cannot_work_are_refused(tmp_path: Path, setting: str, message: str) -> None:
-    text = GOOD.replace("new: {}", "new: {}\n  lora: {rank: 4}").replace(
+    text = GOOD.replace("new: {}", "checkpoint: tiny\n  lora: {rank: 4}").replace(
         "steps: 10", "steps: 10\n      deepspeed: zero2"
     )
     text += "  - eval: {bench: shapes, data: shapes}\n  - extract_features: {}\n"

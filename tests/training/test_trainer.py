@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from st_llm_cli.errors import TrainingError
+from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.training.data.shapes import shapes_vocabulary
@@ -137,3 +137,32 @@ def test_checkpoints_on_the_way_can_be_talked_to(tmp_path: Path) -> None:
     train(small_recipe({"steps": 4, "save_every": 2}), tmp_path)
     names = {path.name for path in (tmp_path / "checkpoint-2").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+
+
+def test_accumulated_passes_equal_one_large_batch(tmp_path: Path) -> None:
+    whole, parts = (
+        train(small_recipe({"steps": 3, **size}, **METHOD), tmp_path / str(number))
+        for number, size in enumerate(({"batch_size": 8}, {"batch_size": 4, "accumulate": 2}))
+    )
+    assert [each.loss for each in parts[1]] == pytest.approx([each.loss for each in whole[1]], abs=1e-6)
+    assert [each.video_tokens for each in parts[1]] == [each.video_tokens for each in whole[1]]
+    for name, tensor in whole[0].items():
+        torch.testing.assert_close(parts[0][name], tensor, rtol=0, atol=1e-5)
+
+
+def test_gradient_checkpointing_learns_the_same(tmp_path: Path) -> None:
+    plain, saving = (
+        train(small_recipe({"steps": 3, "gradient_checkpointing": on}, **METHOD), tmp_path / str(on))[0]
+        for on in (False, True)
+    )
+    assert all(torch.equal(plain[name], saving[name]) for name in plain)
+
+
+def test_metrics_go_to_tensorboard_too(tmp_path: Path) -> None:
+    train(small_recipe({"report_to": ["tensorboard"]}), tmp_path)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no logger 'tensorbored'"):
+        train(small_recipe({"report_to": ["tensorbored"]}), tmp_path)

@@ -86,6 +86,7 @@ class ExampleStream(Dataset[Example]):
         refuse_mistakes(sources)
         clips = {(record.path, record.start, record.end) for source in sources for record in source.records}
         self.ledger = Ledger(ledger, len(clips), train.max_failures)
+        self._sources = sources
         self._steps = self._plan(sources)
         self._ahead = ReadAhead(self._draw_of, len(self), deadline)
 
@@ -99,6 +100,11 @@ class ExampleStream(Dataset[Example]):
         """Give the samples of one process's batch; the data loader asks for it as a whole."""
         reads = self._read(indices)
         return [self._example(index, reads) for index in indices]
+
+    def requests(self) -> list[Request]:
+        """Every clip and picture on disk that the stage may show, as it is shown in the first epoch."""
+        groups = [group for source in self._sources for group in self._groups(source)]
+        return [group.draw(place).request for group in groups for place in range(len(group.records))]
 
     def close(self) -> None:
         """Stop reading ahead."""

@@ -1,0 +1,95 @@
+"""`stllm run`: every stage of a recipe, in order."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
+from st_llm_cli.cli.recipes import RecipeArgument, SetOption
+from st_llm_cli.cli.screen import note, progress_of
+from st_llm_cli.cli.token_cache import note_use, open_cache
+from st_llm_cli.cli.train import GpusOption, HostfileOption, Several
+from st_llm_cli.cli.train_screen import training_progress
+
+if TYPE_CHECKING:
+    from st_llm_cli.recipe import Recipe
+    from st_llm_cli.stages.run import Step
+    from st_llm_cli.tokens.store import TokenCache
+
+
+def run(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/RECIPE."),
+    ] = None,
+    gpus: GpusOption = None,
+    hostfile: HostfileOption = None,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run every stage that a recipe selects: fill the token cache, train, measure.
+
+    A stage that is complete in the run folder is skipped, one that was interrupted goes on.
+
+    Examples:
+    - `stllm run my.yaml --output runs/mine`
+    - `stllm run my.yaml --gpus 8`
+    """
+    from st_llm_cli.recipe import load_recipe
+    from st_llm_cli.stages.run import check_evaluations, steps_of
+
+    loaded = load_recipe(recipe, settings or ())
+    check_evaluations(loaded)
+    folder = output or Path("runs") / Path(recipe).stem
+    tokens = open_cache(cache)
+    done: list[str] = []
+    skipped: list[str] = []
+    for step in steps_of(loaded, folder):
+        label = f"{step.kind} {step.name}"
+        if step.is_complete:
+            note(f"{label}: done already")
+            skipped.append(label)
+            continue
+        note(f"{label} …")
+        if step.kind == "train":
+            _train(loaded, step, folder, tokens, Several(recipe, settings, gpus, hostfile, cache, debug))
+        else:
+            _work(loaded, step, folder, tokens)
+        done.append(label)
+    note_use(tokens)
+    if as_json:
+        typer.echo(json.dumps({"run": str(folder), "done": done, "skipped": skipped}))
+
+
+def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, several: Several) -> None:
+    from st_llm_cli.stages.train import run
+
+    if several.wanted:
+        code = several.run(["--output", str(folder), "--until", step.name])
+        if code != 0:
+            raise typer.Exit(code)
+        return
+    with training_progress(recipe) as show:
+        run(recipe, folder, show, cache, step.name)
+
+
+def _work(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None) -> None:
+    from st_llm_cli.stages.run import evaluate, fill_cache
+
+    work = evaluate if step.kind == "eval" else fill_cache
+    with ExitStack() as stack:
+        work(
+            recipe,
+            step,
+            folder,
+            cache,
+            lambda total: stack.enter_context(progress_of(total, step.kind)).step,
+        )

@@ -1,0 +1,120 @@
+"""What a person sees of a training run: a table that is kept up to date at a terminal, else tqdm's bar."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from st_llm_cli.recipe import Recipe
+    from st_llm_cli.training.metrics import StepMetrics
+
+
+@contextmanager
+def training_progress(recipe: Recipe) -> Iterator[Callable[[StepMetrics], None]]:
+    """Show the losses, the pace and the time left of each stage, on standard error."""
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        yield lambda metrics: None
+        return
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from rich.console import Console
+        from rich.live import Live
+
+        view = _View(recipe)
+        with Live(get_renderable=view.render, console=Console(stderr=True), refresh_per_second=4):
+            yield view.take
+        return
+    bars = _Bars()  # by tqdm, which knows to keep a log short
+    try:
+        yield bars.take
+    finally:
+        bars.close()
+
+
+def losses_text(metrics: StepMetrics) -> str:
+    """The parts of the loss, and the share of the video dropped where there is one."""
+    loss = metrics.loss if metrics.language_loss is None else metrics.language_loss
+    parts = [f"loss {loss:.3f}"]
+    if metrics.masked_video_loss is not None:
+        parts.append(f"masked video {metrics.masked_video_loss:.3f}")
+    if metrics.mask_ratio is not None:
+        parts.append(f"{metrics.mask_ratio:.0%} dropped")
+    return ", ".join(parts)
+
+
+def pace_text(metrics: StepMetrics) -> str:
+    """How fast it goes, what it takes, and how long it will."""
+    parts = [f"{metrics.video_tokens_per_second:,.0f} video tokens/s", f"{metrics.memory_gb:.1f} GB"]
+    if metrics.mfu is not None:
+        parts.insert(1, f"MFU {metrics.mfu:.0%}")
+    left = metrics.seconds / metrics.step * (metrics.steps - metrics.step)
+    return ", ".join([*parts, f"{_duration(left)} left"])
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+class _Bars:
+    """A bar for each stage, by tqdm: for logs and pipes."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.bar: Any = None
+
+    def take(self, metrics: StepMetrics) -> None:
+        from tqdm import tqdm
+
+        if metrics.stage != self.stage:
+            self.close()
+            self.stage = metrics.stage
+            self.bar = tqdm(
+                total=metrics.steps, mininterval=SECONDS_BETWEEN_LINES, bar_format="stllm: {desc}", delay=1e-9
+            )
+        where = f"{metrics.stage} {metrics.step}/{metrics.steps}"
+        self.bar.set_description_str(f"{where}: {losses_text(metrics)}, {pace_text(metrics)}", refresh=False)
+        self.bar.update(metrics.step - self.bar.n)
+        if metrics.step == metrics.steps:
+            self.close()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+class _View:
+    """A line for each stage: its bar, its losses, its pace."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.stages = [(stage.name, stage.steps) for stage in recipe.training]
+        self.last: dict[str, StepMetrics] = {}
+
+    def take(self, metrics: StepMetrics) -> None:
+        self.last[metrics.stage] = metrics
+
+    def render(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(no_wrap=True)
+        table.add_column(width=24)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(ratio=1)
+        for name, steps in self.stages:
+            metrics = self.last.get(name)
+            done = 0 if metrics is None else metrics.step
+            text = "" if metrics is None else f"{losses_text(metrics)}\n[dim]{pace_text(metrics)}[/dim]"
+            table.add_row(name, ProgressBar(total=steps, completed=done), f"{done}/{steps}", text)
+        return table
+
+
+SECONDS_BETWEEN_LINES = 10.0

@@ -1,0 +1,105 @@
+"""A run as a plain folder of transformers: LoRA merged, with the recipe and a card that says what it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from st_llm_cli.errors import UsageError
+from st_llm_cli.model.checkpoint import load_checkpoint
+from st_llm_cli.model.lora import is_adapter, read_adapter
+from st_llm_cli.model.tokenizers import save_tokenizers
+
+CARD = """\
+---
+library_name: transformers
+pipeline_tag: video-text-to-text
+tags: [video, st-llm, stllm]
+---
+
+# {name}
+
+A video language model of the ST-LLM family (arXiv 2404.00308), exported by stllm {version}.
+
+| | |
+|---|---|
+| parameters | {parameters:,} |
+| vision encoder | {vision} |
+| Q-Former | {qformer}{reads} |
+| language model | {language} |
+| video input | {video_input}, {frames} frames, {tokens} tokens per clip |
+{base}
+
+```bash
+pip install stllm
+stllm describe VIDEO --model PATH
+```
+
+```python
+import st_llm_cli as stllm
+
+model = stllm.load_model("PATH")
+clip = stllm.read_clip("video.mp4", num_frames=model.num_frames)
+print(model.answer(clip, "What happens?"))
+```
+{recipe}"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    folder: Path
+    parameters: int
+    merged: bool
+    """Whether LoRA matrices were worked into the weights."""
+
+
+def export(run: str, destination: Path, dtype: str = "auto") -> Exported:
+    """Write a run, or any model, as one plain folder.
+
+    Args:
+        run: A run folder, or another name of a model.
+        destination: Where to; must not exist yet.
+        dtype: Type of the weights; `auto` as they are stored.
+
+    Raises:
+        UsageError: If the destination exists.
+        CheckpointError: If the run has no checkpoint, or it cannot be loaded.
+    """
+    if destination.exists():
+        raise UsageError("exists already", where=str(destination), fix="name a new folder")
+    model, tokenizers, folder = load_checkpoint(run, device="cpu", dtype=dtype)
+    unfinished = destination.with_name(f".{destination.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    save_tokenizers(tokenizers, unfinished)
+    recipe = Path(run) / "recipe.yaml"
+    config = model.config
+    (unfinished / "README.md").write_text(
+        CARD.format(
+            name=destination.name,
+            version=_version(),
+            parameters=model.num_parameters(),
+            vision=config.vision_config.model_type,
+            qformer=config.qformer_config.model_type,
+            reads=", reads the question" if config.reads_question else "",
+            language=config.text_config.model_type,
+            video_input=config.video_input,
+            frames=config.num_frames,
+            tokens=config.tokens_per_clip(config.num_frames),
+            base=f"| trained on | {read_adapter(folder).base}, by LoRA |\n" if is_adapter(folder) else "",
+            recipe=f"\n## Recipe\n\n```yaml\n{recipe.read_text('utf-8')}```\n" if recipe.exists() else "",
+        ),
+        encoding="utf-8",
+    )
+    os.replace(unfinished, destination)
+    return Exported(destination, model.num_parameters(), is_adapter(folder))
+
+
+def _version() -> str:
+    from st_llm_cli import __version__
+
+    return __version__

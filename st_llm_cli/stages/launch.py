@@ -1,0 +1,182 @@
+"""Start the same command in several processes, on this machine or on many, and wait for all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from st_llm_cli.errors import TrainingError, UsageError
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 20.0
+"""How long the others may take to find out by themselves that a process has failed."""
+NOTED = "its last words:"
+
+
+def is_launched() -> bool:
+    """Whether this process is one of several that a launcher started: ours, torchrun, srun or DeepSpeed's."""
+    return "RANK" in os.environ
+
+
+def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None) -> int:
+    """Run `stllm` on every machine of a DeepSpeed hostfile, by DeepSpeed's launcher.
+
+    Args:
+        arguments: Of `stllm`.
+        hostfile: A line each, `NAME slots=GPUS`.
+        gpus: GPUs of each machine to use; all if None.
+
+    Returns:
+        Exit code.
+
+    Raises:
+        UsageError: If there is no such file.
+        TrainingError: If the launcher is not installed.
+    """
+    if not hostfile.is_file():
+        raise UsageError(
+            "no such file", where=f"--hostfile {hostfile}", fix="give a line each: NAME slots=GPUS"
+        )
+    scripts = sysconfig.get_path("scripts")
+    launcher = shutil.which("deepspeed", path=f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}")
+    if launcher is None:
+        fix = "pip install 'stllm[train]'"
+        raise TrainingError("DeepSpeed's launcher is not installed", where="--hostfile", fix=fix)
+    if shutil.which("pdsh") is None:
+        fix = (
+            "apt install pdsh, or start the command on each machine with torchrun or srun (docs/training.md)"
+        )
+        raise TrainingError("pdsh, which reaches the other machines, is missing", where="--hostfile", fix=fix)
+    count = [] if gpus is None else ["--num_gpus", str(gpus)]
+    command = [launcher, "--hostfile", str(hostfile), *count, "--module", "st_llm_cli", *arguments]
+    return subprocess.run(command).returncode
+
+
+def run_here(arguments: Sequence[str], processes: int) -> int:
+    """Run `stllm` in several processes of this machine, one for each GPU, or on the CPU where there is none.
+
+    The first process speaks for all. Signals reach every process; if one fails, the others are ended.
+
+    Args:
+        arguments: Of `stllm`.
+        processes: How many.
+
+    Returns:
+        Exit code of the first one that failed, else 0.
+
+    Raises:
+        UsageError: If there are fewer GPUs.
+        TrainingError: If a process other than the first failed alone: with its last words.
+    """
+    from st_llm_cli.training.scale import environment_of, free_port
+
+    _check_gpus(processes)
+    port = free_port()
+    command = [sys.executable, "-m", "st_llm_cli", *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        errors = [Path(folder) / f"process-{rank}" for rank in range(1, processes)]
+        with _Processes() as started:
+            for rank in range(processes):
+                environment = {**os.environ, **environment_of(rank, processes, port)}
+                environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP's advice about itself
+                environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+                started.add(command, environment, None if rank == 0 else errors[rank - 1])
+            failed = started.wait()
+        if failed is None:
+            return 0
+        rank, code = failed
+        if rank == 0 and code > 0:
+            return code  # it has said why itself
+        said = "" if rank == 0 else errors[rank - 1].read_text(encoding="utf-8", errors="replace").strip()
+        raise TrainingError(_end_of(code, said), where=f"process {rank}", fix=_fix(code))
+
+
+class _Processes:
+    """Processes that live and die together. Use it in a `with` block."""
+
+    def __init__(self) -> None:
+        self.all: list[subprocess.Popen[bytes]] = []
+        self.before: dict[int, object] = {}
+
+    def __enter__(self) -> _Processes:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.before[number] = signal.signal(number, self._pass_on)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        for process in self.all:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def add(self, command: list[str], environment: dict[str, str], errors: Path | None) -> None:
+        """Start one; what it says goes to a file, if one is given."""
+        quiet: IO[bytes] | None = None if errors is None else errors.open("wb")
+        # A group of its own: Ctrl-C reaches this process alone, which passes it on once.
+        self.all.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                stdout=None if errors is None else subprocess.DEVNULL,
+                stderr=quiet,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+        if quiet is not None:
+            quiet.close()
+
+    def wait(self) -> tuple[int, int] | None:
+        """Wait for all of them; number and exit code of the first that failed."""
+        first: tuple[int, int] | None = None
+        deadline = float("inf")
+        while any(process.poll() is None for process in self.all) and time.monotonic() < deadline:
+            for rank, process in enumerate(self.all):
+                if first is None and process.poll():
+                    first = rank, process.returncode
+                    deadline = time.monotonic() + GRACE_SECONDS
+            time.sleep(0.1)
+        codes = [process.poll() for process in self.all]
+        if codes[0]:
+            return 0, codes[0]  # where all failed alike, the first has said why
+        return first or next(((rank, code) for rank, code in enumerate(codes) if code), None)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        for process in self.all:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+def _check_gpus(processes: int) -> None:
+    import torch
+
+    there = torch.cuda.device_count()
+    if there == 0:
+        log.warning("no GPU here: %d processes share the CPU", processes)
+    elif processes > there:
+        raise UsageError(f"there are {there} GPUs here", where=f"--gpus {processes}", fix=f"--gpus {there}")
+
+
+def _end_of(code: int, said: str) -> str:
+    end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+    return f"{end}; {NOTED} {said.splitlines()[-1]}" if said else end
+
+
+def _fix(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "the system may have run out of memory: use fewer processes or a smaller batch_size"
+    return "the same command goes on from the last checkpoint"

@@ -1,0 +1,173 @@
+"""Run every stage of a recipe in order, each where the one before has left off; what is complete is skipped.
+
+Beside what training writes (train.py), the run folder holds:
+
+RUN/
+├── extracted/NUMBER.json       tally of a filled token cache
+└── eval/NUMBER-BENCH/          answers, scores and report of an evaluation
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from st_llm_cli.errors import RecipeError, UsageError
+from st_llm_cli.recipe import Recipe
+from st_llm_cli.recipe.other_stages import Evaluate
+from st_llm_cli.stages.eval_plan import Plan, askable, benchmark_named, check_plan, load
+
+if TYPE_CHECKING:
+    from st_llm_cli.tokens.store import TokenCache
+
+Begin = Callable[[int], Callable[[str], None]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a recipe, and where it stands."""
+
+    number: int
+    """Place among the stages, from 0."""
+    kind: str
+    """`extract_features`, `train` or `eval`."""
+    name: str
+    """As a person is told: name of the training stage, or of the benchmark."""
+    result: Path
+    """What is there once it is complete."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it need not be done again."""
+        return self.result.exists()
+
+
+def steps_of(recipe: Recipe, output: Path) -> list[Step]:
+    """List the stages of a recipe, each with its result."""
+    steps = []
+    trained = 0
+    for number, stage in enumerate(recipe.stages):
+        if stage.train is not None:
+            trained += 1
+            result = output / "checkpoints" / f"{stage.train.name}-{trained}"
+            steps.append(Step(number, "train", stage.train.name, result))
+        elif stage.eval is not None:
+            result = output / "eval" / f"{number}-{stage.eval.bench}" / "scores.json"
+            steps.append(Step(number, "eval", stage.eval.bench, result))
+        else:
+            result = output / "extracted" / f"{number}.json"
+            steps.append(Step(number, "extract_features", "clips of the training data", result))
+    return steps
+
+
+def check_evaluations(recipe: Recipe) -> None:
+    """Refuse what no evaluation could do, before hours of training.
+
+    Raises:
+        UsageError: Saying which wish it is.
+    """
+    for stage in recipe.stages:
+        if stage.eval is not None:
+            benchmark_named(stage.eval.bench)
+            check_plan(plan_of(stage.eval))
+            if not Path(stage.eval.data).exists() and stage.eval.bench != "shapes":
+                raise UsageError("no such folder", where=stage.eval.data, fix="correct eval.data")
+
+
+def plan_of(stage: Evaluate) -> Plan:
+    """What an `eval` stage asks for."""
+    return Plan(
+        stage.bench,
+        Path(stage.data),
+        answer=stage.answer or ("generate" if stage.released else "options"),
+        num_frames=stage.frames,
+        released=stage.released,
+        tasks=stage.tasks,
+        limit=stage.limit,
+        seed=stage.seed,
+        max_new_tokens=stage.max_new_tokens,
+    )
+
+
+def evaluate(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin) -> None:
+    """Measure what has been trained before a stage.
+
+    Args:
+        recipe: The recipe.
+        step: The stage.
+        output: Run folder.
+        cache: Where clips' tokens are kept.
+        begin: Called with the number of questions; what it returns, with each that is through.
+
+    Raises:
+        StllmError: As `stllm eval`.
+    """
+    from st_llm_cli.stages.eval import run
+    from st_llm_cli.stages.video_model import load_model
+    from st_llm_cli.stages.weights import weights_digest
+
+    stage = recipe.stages[step.number].eval
+    assert stage is not None
+    before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
+    name = str(before[-1]) if before else recipe.model.checkpoint
+    assert name is not None, "the linter lets nothing be measured that is not there"
+    model = load_model(name, seed=stage.seed, cache=cache)
+    settings = {"model": name, "weights": weights_digest(model.folder), "dtype": "auto"}
+    plan = plan_of(stage)
+    told = begin(len(askable(load(plan)[1])))
+    run(model, plan, step.result.parent, settings=settings, step=told)
+
+
+def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin) -> None:
+    """Fill the token cache with the clips of the training stages that follow.
+
+    Args:
+        recipe: The recipe.
+        step: The stage.
+        output: Run folder.
+        cache: Where clips' tokens are kept.
+        begin: Called with the number of clips; what it returns, with each that is through.
+
+    Raises:
+        RecipeError: If no training stage may use them.
+        StllmError: As `stllm extract-features`.
+    """
+    from st_llm_cli.stages.extract_features import Outcome, Wish, extract
+    from st_llm_cli.stages.starting_point import starting_point
+    from st_llm_cli.stages.training_tokens import tokens_for_training
+    from st_llm_cli.training.data.stream import ExampleStream
+
+    stage = recipe.stages[step.number].extract_features
+    following = [each.train for each in recipe.stages[step.number :] if each.train is not None]
+    wanted = [each for each in following if any(source.files is not None for source in each.data)]
+    if not wanted:
+        what = "no training stage after it has clips on disk"
+        raise RecipeError(what, where=f"stages.{step.number}.extract_features", fix="drop it, or move it up")
+    before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
+    begun = starting_point(recipe, wanted[0], before[-1] if before else None)
+    tokens, reason = tokens_for_training(recipe, wanted[0], begun.model, cache, begun.folder)
+    if tokens is None:
+        where = f"stages.{step.number}.extract_features"
+        raise RecipeError(reason or "the cache is turned off", where=where, fix="drop it, or --cache DIR")
+    assert stage is not None
+    side = begun.model.config.image_size
+    requests = dict.fromkeys(
+        request for each in wanted for request in ExampleStream(each, recipe.video, side).requests()
+    )
+    told = begin(len(requests))
+
+    def report(outcome: Outcome) -> None:
+        told(str(outcome.video))
+
+    wish = Wish(
+        workers=stage.workers,
+        deadline=stage.deadline,
+        batch_frames=stage.batch_frames,
+        max_failures=stage.max_failures,
+    )
+    tally = extract(tokens, list(requests), wish, report)
+    step.result.parent.mkdir(parents=True, exist_ok=True)
+    step.result.write_text(json.dumps(asdict(tally)) + "\n", encoding="utf-8")

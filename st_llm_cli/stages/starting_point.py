@@ -1,0 +1,115 @@
+"""What a training stage begins with: the result of the one before, a checkpoint, or a new model."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.model.checkpoint import DTYPES, load_checkpoint
+from st_llm_cli.model.locate import locate
+from st_llm_cli.model.lora import Adapter, add_lora, has_lora
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+from st_llm_cli.model.tokenizers import Tokenizers
+from st_llm_cli.recipe import Recipe
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.training.method import apply_method
+from st_llm_cli.training.start import start_new
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A model about to be trained."""
+
+    model: StllmForConditionalGeneration
+    tokenizers: Tokenizers
+    folder: Path | None
+    """Where it was loaded from; None for a new one."""
+    adapter: Adapter | None
+    """What was added to its language model, if that is all of it that learns."""
+
+
+def starting_point(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
+    """Load or make the model of a stage, with the input and the objective that the recipe asks for.
+
+    Args:
+        recipe: The recipe.
+        stage: The stage.
+        start: Result of the stage before; None for the first.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be loaded.
+        RecipeError: If the checkpoint cannot be used as the recipe says.
+        TrainingError: If four-bit weights are asked for and cannot be had.
+    """
+    if start is None and recipe.model.new is not None:
+        model, tokenizers = start_new(recipe, stage.seed)
+        return Begun(model, tokenizers, None, None)
+    source = recipe.model.checkpoint if start is None else str(start)
+    assert source is not None, "the schema asks for one of `new` and `checkpoint`"
+    lora = recipe.model.lora
+    if lora is not None and lora.quantize is not None:
+        _check_quantization()
+    checkpoint = load_checkpoint(source, device="cpu", dtype="float32", merged=lora is None or start is None)
+    model = checkpoint.model
+    if start is None:
+        apply_method(model.config, recipe)
+    adapter = None
+    if lora is not None:
+        assert recipe.model.checkpoint is not None, "the linter asks for one"
+        base = _lasting_name(recipe.model.checkpoint)
+        adapter = Adapter(base, lora.rank, lora.alpha, lora.dropout, lora.targets)
+        if not has_lora(model):
+            _shrink(model, stage, lora.quantize)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(stage.seed)
+                add_lora(model, adapter)
+    return Begun(model, checkpoint.tokenizers, checkpoint.folder, adapter)
+
+
+def _lasting_name(name: str) -> str:
+    """Name of a model that means the same from every folder."""
+    path = Path(name).expanduser()
+    return str(locate(name).resolve()) if path.is_dir() else name
+
+
+def _shrink(model: StllmForConditionalGeneration, stage: Train, quantize: str | None) -> None:
+    """Keep the language model's own weights, which do not learn, in the type that is computed in."""
+    if quantize is not None:
+        _to_four_bits(model.language_model)
+    elif torch.cuda.is_available():
+        model.language_model.to(DTYPES[stage.precision])
+
+
+def _check_quantization() -> None:
+    where = "model.lora.quantize: 4bit"
+    if not torch.cuda.is_available():
+        fix = "leave quantize out, or train on a GPU"
+        raise TrainingError("four-bit weights need a GPU, and there is none here", where=where, fix=fix)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise TrainingError("bitsandbytes is not installed", where=where, fix="pip install bitsandbytes")
+
+
+def _to_four_bits(language_model: Any) -> None:
+    """Put bitsandbytes' layers in place of the linear ones, the head excepted; they pack on the GPU."""
+    import bitsandbytes
+
+    head = language_model.get_output_embeddings()
+    for name, layer in list(language_model.named_modules()):
+        if not isinstance(layer, torch.nn.Linear) or layer is head:
+            continue
+        packed = bitsandbytes.nn.Linear4bit(
+            layer.in_features,
+            layer.out_features,
+            bias=layer.bias is not None,
+            compute_dtype=torch.bfloat16,
+            quant_type="nf4",
+        )
+        packed.weight = bitsandbytes.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+        packed.bias = layer.bias
+        parent, _, child = name.rpartition(".")
+        setattr(language_model.get_submodule(parent), child, packed)

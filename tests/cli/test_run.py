@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Stllm
+from tests.training.small import small_recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    settings = small_recipe({"name": "one"}, {"name": "two"}).model_dump(mode="json", exclude_none=True)
+    evaluation = {"eval": {"bench": "shapes", "data": str(tmp_path / "shapes"), "limit": 3}}
+    settings["stages"].insert(1, evaluation)
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_every_stage_runs_in_order_and_is_skipped_when_complete(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    first = stllm("run", recipe, "--output", run, "--json")
+    assert first.code == 0, first.err
+    assert json.loads(first.out)["done"] == ["train one", "eval shapes", "train two"]
+    settings = json.loads((run / "eval" / "1-shapes" / "settings.json").read_text())
+    assert settings["model"].endswith("one-1")
+    assert (run / "loss.png").exists()
+    again = stllm("run", recipe, "--output", run, "--json")
+    assert json.loads(again.out)["done"] == []
+    assert "eval shapes: done already" in again.err
+
+
+def test_an_evaluation_that_cannot_be_is_refused_before_training(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    refused = stllm("run", recipe, "--output", run, "--set", "stages.1.eval.bench=shape")
+    assert refused.code == 2 and "unknown benchmark 'shape'" in refused.err
+    assert not run.exists()
+
+
+def test_training_can_stop_after_a_stage(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert stllm("train", recipe, "--output", run, "--until", "one").code == 0
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["one-1"]
+    wrong = stllm("train", recipe, "--output", run, "--until", "three")
+    assert wrong.code == 2 and "no training stage 'three'" in wrong.err
+
+
+def test_a_run_is_exported_as_a_plain_folder(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
+    run, model = tmp_path / "run", tmp_path / "model"
+    assert stllm("train", recipe, "--output", run, "--until", "one").code == 0
+    done = stllm("export", run, model, "--json")
+    assert json.loads(done.out)["merged"] is False
+    assert "## Recipe" in (model / "README.md").read_text()
+    assert stllm("models", "inspect", model).code == 0
+    assert "exists already" in stllm("export", run, model).err

@@ -1,0 +1,104 @@
+"""Several processes, DDP and DeepSpeed, for real on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.recipe.schema import Train
+from st_llm_cli.stages.video_model import load_model
+from st_llm_cli.training import scale
+from st_llm_cli.training.scale import deepspeed_config, offloads, prepare_environment
+from tests.training.processes import losses, start, train, weights, write_recipe
+from tests.training.small import small_recipe
+
+METHOD: dict[str, Any] = {"masking": "released", "mvm": "released"}
+STEPS = {"steps": 4, "save_every": 3, "lr": 1e-3}
+
+
+def stage(**settings: object) -> Train:
+    return small_recipe(settings).training[0]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process, no DeepSpeed, eight samples a step."""
+    folder = tmp_path_factory.mktemp("alone")
+    train(write_recipe(folder / "small.yaml", {**STEPS, "batch_size": 8}, **METHOD), folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deepspeed", [None, "zero2", "zero3"])
+def test_two_processes_equal_one_with_twice_the_batch(
+    alone: Path, tmp_path: Path, deepspeed: str | None
+) -> None:
+    settings = {**STEPS, "batch_size": 4, **({} if deepspeed is None else {"deepspeed": deepspeed})}
+    recipe, run = write_recipe(tmp_path / "small.yaml", settings, **METHOD), tmp_path / "run"
+    train(recipe, run, "--gpus", "2")
+    assert losses(run) == pytest.approx(losses(alone), abs=1e-4)
+    # What the two wrote loads in one process.
+    assert load_model(str(run), device="cpu").num_frames == 3
+    ours, theirs = weights(run), weights(alone)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_zero_in_one_process_equals_plain_training(alone: Path, tmp_path: Path) -> None:
+    settings = {**STEPS, "batch_size": 8, "deepspeed": "zero2"}
+    run = tmp_path / "run"
+    train(write_recipe(tmp_path / "small.yaml", settings, **METHOD), run)
+    assert losses(run) == pytest.approx(losses(alone), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", {**STEPS, "deepspeed": "zero3"})
+    run = tmp_path / "run"
+    checkpoint = run / "work" / "stage0" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "processes.json").write_text('{"processes": 2}')
+    (run / "recipe.yaml").write_text(_resolved(recipe))
+    process = start(recipe, run)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "was written by 2 processes, and this is a run of one process" in err
+    assert "go on with --gpus 2" in err and "Traceback" not in err
+
+
+def _resolved(recipe: Path) -> str:
+    from st_llm_cli.recipe import dump_recipe, load_recipe
+
+    return dump_recipe(load_recipe(recipe))
+
+
+@pytest.mark.parametrize("name", ["zero2", "zero3", "zero2_offload", "zero3_offload"])
+def test_configurations_that_come_with_the_program(name: str) -> None:
+    config = deepspeed_config(stage(deepspeed=name))
+    assert config is not None
+    assert config["zero_optimization"]["stage"] == int(name[4])
+    assert offloads(stage(deepspeed=name)) == name.endswith("_offload")
+
+
+def test_missing_compiler_is_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale.shutil, "which", lambda tool, path=None: None if tool == "g++" else tool)
+    with pytest.raises(TrainingError, match=r"there is no g\+\+ \(apt install g\+\+"):
+        prepare_environment([stage(deepspeed="zero2")])
+
+
+def test_missing_deepspeed_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TrainingError, match=r"DeepSpeed is not installed \(pip install 'stllm\[train\]'\)"):
+        prepare_environment([stage(deepspeed="zero3")])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_half_precision_without_a_gpu_is_refused() -> None:
+    with pytest.raises(TrainingError, match="float16 needs a GPU"):
+        prepare_environment([stage(precision="float16")])
