@@ -104,7 +104,8 @@ class ExampleStream(Dataset[Example]):
     def requests(self) -> list[Request]:
         """Every clip and picture on disk that the stage may show, as it is shown in the first epoch."""
         groups = [group for source in self._sources for group in self._groups(source)]
-        return [group.draw(place).request for group in groups for place in range(len(group.records))]
+        on_disk = [group for group in groups if isinstance(group, Group)]
+        return [group.draw(place).request for group in on_disk for place in range(len(group.records))]
 
     def close(self) -> None:
         """Stop reading ahead."""
