@@ -2,7 +2,7 @@
 
 RUN/
 ├── recipe.yaml                 the resolved recipe, defaults included
-├── environment.json            versions, machine and seeds
+├── environment.json            versions, machine, seeds, digests of the data, state of git
 ├── metrics.jsonl               one line every few steps, all stages
 ├── loss.png                    how the losses went
 ├── skipped.jsonl               clips that could not be read, if there were any
@@ -12,9 +12,7 @@ RUN/
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING
 from st_llm_cli.errors import RecipeError, TrainingError, UsageError
 from st_llm_cli.recipe import Recipe, dump_recipe
 from st_llm_cli.recipe.schema import Train
+from st_llm_cli.stages.environment import describe_environment
 
 if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
@@ -130,13 +129,13 @@ def _train(
     from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics, cut_metrics
     from st_llm_cli.training.saving import last_checkpoint, remove_checkpoints, step_of
-    from st_llm_cli.training.scale import is_main_process, samples_of_a_step
+    from st_llm_cli.training.scale import is_main_process, process_count, samples_of_a_step
     from st_llm_cli.training.trainer import train_stage
 
     work = output / "work" / stage.name
     before = 0.0
     if is_main_process():
-        _describe_environment(output / "environment.json")
+        describe_environment(output / "environment.json", recipe, process_count())
         before = cut_metrics(output / "metrics.jsonl", stage.name, step_of(last_checkpoint(work)))
 
     def listen(metrics: StepMetrics) -> None:
@@ -166,21 +165,3 @@ def _train(
         examples.close()
     if is_main_process():
         remove_checkpoints(work)
-
-
-def _describe_environment(path: Path) -> None:
-    import torch
-    import transformers
-
-    from st_llm_cli import __version__
-
-    facts = {
-        "stllm": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "machine": platform.machine(),
-        "system": platform.platform(),
-        "threads": torch.get_num_threads(),
-    }
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

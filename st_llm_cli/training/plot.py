@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-NAMES = {"language_loss": "answers", "masked_video_loss": "masked video", "loss": "sum"}
+NAMES = {"loss": "sum", "language_loss": "answers", "masked_video_loss": "masked video"}
+"""Losses in the order in which they are drawn, one over the other."""
 
 
 def plot_losses(metrics: Path, picture: Path) -> bool:

@@ -84,7 +84,9 @@ def test_metrics_have_a_line_for_every_log_of_every_stage(folder: Path) -> None:
 
 def test_the_resolved_recipe_reads_back_equal(recipe: Recipe, folder: Path) -> None:
     assert load_recipe(folder / "recipe.yaml") == recipe
-    assert "torch" in json.loads((folder / "environment.json").read_text())
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["seeds"] == {"images": 0, "videos": 0} and environment["processes"] == 1
+    assert {"torch", "transformers", "git", "data"} <= environment.keys()
 
 
 def test_what_is_done_is_not_done_again(recipe: Recipe, folder: Path) -> None:

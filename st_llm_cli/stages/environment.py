@@ -1,0 +1,72 @@
+"""What a training run was made with: versions, machine, seeds, data, and the state of the code around it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from st_llm_cli import __version__
+from st_llm_cli.recipe import Recipe
+
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed", "av")
+
+
+def describe_environment(path: Path, recipe: Recipe, processes: int) -> None:
+    """Write down what decides nothing but may explain a difference.
+
+    Args:
+        path: File to write, JSON.
+        recipe: What is run.
+        processes: How many run it.
+    """
+    facts = {
+        "stllm": __version__,
+        "python": platform.python_version(),
+        **_versions(),
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "processes": processes,
+        "seeds": {stage.name: stage.seed for stage in recipe.training},
+        "data": _digests(recipe),
+        "git": _git_state(),
+    }
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _digests(recipe: Recipe) -> dict[str, str]:
+    """Digest of every annotation file."""
+    files = [source.files for stage in recipe.training for source in stage.data]
+    paths = dict.fromkeys(Path(block.annotations) for _, block in filter(None, files))
+    digests = {}
+    for path in paths:
+        with path.open("rb") as file:
+            digests[str(path)] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return digests
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the folder one stands in, and whether anything was changed since; None outside of git."""
+    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    try:
+        commit, changes = (
+            subprocess.run(["git", *each], capture_output=True, text=True, check=True, timeout=10).stdout
+            for each in asked
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.strip(), "changed": bool(changes.strip())}
