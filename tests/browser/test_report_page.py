@@ -176,3 +176,21 @@ def test_evil_reply_is_shown_and_not_run(run: Path, browser: WebDriver, tmp_path
     click(browser, "tr.row button")
     assert EVIL in browser.find_element(By.CSS_SELECTOR, ".panel pre").text
     assert browser.title != "owned" and not browser.find_elements(By.CSS_SELECTOR, "img[src=x]")
+
+
+def test_comparison_shows_what_flipped(run: Path, browser: WebDriver, tmp_path: Path) -> None:
+    base = run / "control-reverse"
+    before, after = answers(base), answers(run)
+    names = {(False, True): "won", (True, False): "lost", (True, True): "both", (False, False): "neither"}
+    expected: dict[str, set[str]] = {}
+    for id, correct in after.items():
+        expected.setdefault(names[before[id], correct], set()).add(id)
+    with pytest.raises(SystemExit):
+        main(["compare", str(base), str(run), "--html", str(tmp_path / "ab.html")])
+    opened(browser, tmp_path / "ab.html")
+    assert len(shown(browser)) == len(after)
+    for state, ids in expected.items():
+        click(browser, f"[data-state={state}]")
+        assert set(shown(browser)) == ids
+    click(browser, "tr.row button")
+    assert "replies" in browser.find_element(By.CSS_SELECTOR, ".panel").text

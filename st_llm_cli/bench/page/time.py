@@ -67,8 +67,8 @@ def _row(
     *,
     best: bool = False,
 ) -> Html:
-    answers = record.predictions if against is None else list(record.controls[name].values())
-    rate = rate_of(answers, scorer)
+    own = record.report.scorers[scorer].micro
+    rate = own if against is None else rate_of(list(record.controls[name].values()), scorer)
     about = MEANING.get(name, "") + (" · the best control" if best else "")
     drawn = bar(
         100 * rate.value,
