@@ -48,7 +48,8 @@ def find_videos(sources: Sequence[str | Path]) -> list[Path]:
         sources: Each a video file; a folder of numbered pictures, which is one video; any other
             folder, searched through all levels; a pattern such as `clips/*.mp4` or `clips/**/*.mkv`;
             or a manifest: `.txt` (one path a line), `.jsonl` or `.csv` (with a `video` key or column).
-            Paths in a manifest are relative to it.
+            Paths in a manifest are relative to it; `~` is the user's home there and here, and a folder
+            in a manifest stands for the videos in it.
 
     Raises:
         VideoNotFoundError: If something named does not exist, or names no video at all.
@@ -64,7 +65,8 @@ def _resolve(source: str) -> list[Path]:
     if not source.strip():
         what = "an empty name"
         raise VideoNotFoundError(what, fix="give a video; '.' is the folder you are in")
-    path = Path(source)
+    path = _from_home(Path(source))
+    source = str(path)
     if path.is_dir():
         return _in_folder(path)
     if path.suffix.lower() in MANIFEST_SUFFIXES and path.exists():
@@ -125,8 +127,17 @@ def _in_manifest(manifest: Path) -> Iterator[Path]:
     if not names:
         raise DataError("lists no videos", where=str(manifest), fix="name one video a line")
     for name in names:
+        path = manifest.parent / _from_home(Path(name))
         # A video that is missing is that item's failure, not the end of the whole list.
-        yield Path(name) if Path(name).is_absolute() else manifest.parent / name
+        yield from _in_folder(path) if path.is_dir() else [path]
+
+
+def _from_home(path: Path) -> Path:
+    """Read `~` as the user's home, unless there is something of that very name."""
+    try:
+        return path if path.exists() else path.expanduser()
+    except RuntimeError:  # no such user
+        return path
 
 
 def _lines(manifest: Path, text: str) -> Iterator[str]:

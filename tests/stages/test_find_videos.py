@@ -80,6 +80,27 @@ def test_absolute_path_in_a_manifest_stays(tmp_path: Path) -> None:
     assert find_videos([tmp_path / "list.txt"]) == [elsewhere]
 
 
+def test_folder_in_a_manifest_stands_for_its_videos(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "deep" / "b.mp4", tmp_path / "deep" / "c.mkv")
+    (tmp_path / "list.txt").write_text("deep\na.mp4\n", encoding="utf-8")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_videos([tmp_path / "list.txt"])]
+    assert found == ["deep/b.mp4", "deep/c.mkv", "a.mp4"]
+
+
+def test_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    touch(tmp_path / "home" / "a.mp4")
+    (tmp_path / "list.jsonl").write_text('{"video": "~/a.mp4"}\n', encoding="utf-8")
+    assert find_videos([tmp_path / "list.jsonl"]) == [tmp_path / "home" / "a.mp4"]
+    assert find_videos(["~/a.mp4"]) == [tmp_path / "home" / "a.mp4"]
+
+
+def test_file_that_begins_with_a_tilde_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(Path("~lock.mp4"))
+    assert find_videos(["~lock.mp4"]) == [Path("~lock.mp4")]
+
+
 def refusal(kind: type[Exception], source: Path | str) -> str:
     with pytest.raises(kind) as caught:
         find_videos([source])
