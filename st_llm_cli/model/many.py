@@ -26,8 +26,8 @@ from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
 
 NEAR = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.5}
-"""Two scores (logits) nearer than this are not told apart, by the type of the model's numbers: some ten times
-what a batch was seen to move them."""
+"""Two scores (logits) nearer than this are not told apart, by the type of the model's numbers: well above
+what rounding moves them."""
 
 
 @dataclass(frozen=True)
