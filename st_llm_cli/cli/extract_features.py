@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from st_llm_cli.cli.feature_sources import jobs_of, model_for, own_of, recipe_in, videos_in
 from st_llm_cli.cli.options import (
+    MODEL,
     CacheOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
-    ModelOption,
 )
 from st_llm_cli.cli.screen import note, progress_of
 from st_llm_cli.cli.sizes import size_text
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from st_llm_cli.stages.extract_features import Outcome, Tally, Wish
+    from st_llm_cli.stages.feature_jobs import Job
     from st_llm_cli.stages.plan_features import Plan
     from st_llm_cli.stages.share import Share
     from st_llm_cli.stages.video_model import VideoModel
     from st_llm_cli.tokens.store import TokenCache
-    from st_llm_cli.video.request import Request
 
 READING = "How to read"
 FAILURES = "What to do when a clip fails"
@@ -45,10 +45,25 @@ def extract_features(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders (searched below), patterns, lists (.txt, .jsonl, .csv); - reads a list.",
+            help="Files, folders, patterns, lists (.txt, .jsonl, .csv), - for a list, or one recipe.",
         ),
     ],
-    model: ModelOption = "tiny",
+    bench: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="SOURCE is the folder of this benchmark: as `stllm eval` reads its clips."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Default: tiny, or what the recipe starts from.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     cache: CacheOption = None,
@@ -109,45 +124,34 @@ def extract_features(
     Examples:
     - `stllm extract-features videos/ --dry-run`
     - `stllm extract-features train.jsonl --model DIR --frames 16 --max-failures 100`
+    - `stllm extract-features recipe.yaml`, `stllm extract-features MVBench/ --bench mvbench`
     - `torchrun --nproc-per-node 8 -m st_llm_cli extract-features videos/`
     """
     from st_llm_cli.stages.extract_features import Wish
+    from st_llm_cli.stages.feature_jobs import Job
     from st_llm_cli.stages.share import share_of
 
     if on_error not in ("skip", "fail"):
         raise UsageError(f"unknown choice '{on_error}'", where="--on-error", fix="skip or fail")
     wish = Wish(frames, fps, reader, workers, deadline, batch_frames, on_error == "fail", max_failures)
+    recipe = recipe_in(sources, bench, wish, check)
     share = share_of(shard)
-    videos = _videos(sources, share)
     if check:
-        _check(videos, wish, as_json)
+        _check(own_of(videos_in(sources), share), wish, as_json)
         return
     opened = open_cache(cache)
     if opened is None:
         what = "the cache is turned off, and filling it is all this command does"
         raise UsageError(what, where="--cache", fix="name a folder")
-    loaded = _load(model, device, dtype, opened, share)
-    requests = _requests(videos, wish, loaded)
+    loaded = _load(model_for(model, recipe), device, dtype, opened, share)
+    jobs = jobs_of(sources, recipe, bench, wish, loaded, opened)
+    jobs = [Job(job.tokens, own_of(job.requests, share)) for job in jobs]
     if dry_run:
-        _show_plan(loaded, requests, wish, as_json)
+        _show_plans(jobs, wish, as_json)
         return
     if share is not None and share.count > 1:
         skipped = skipped.with_stem(f"{skipped.stem}-{share.index + 1}of{share.count}")
-    _extract(loaded, opened, requests, wish, skipped, as_json)
-
-
-def _videos(sources: list[str], share: Share | None) -> Sequence[Path]:
-    from st_llm_cli.stages.find_videos import find_videos
-
-    named: list[str] = []
-    for source in sources:
-        named += [line.strip() for line in sys.stdin if line.strip()] if source == "-" else [source]
-    found = find_videos(named)
-    if share is None:
-        return found
-    own = share.of(found)
-    note(f"share {share.index + 1} of {share.count} ({share.by}): {len(own)} of {len(found)} clips")
-    return own
+    _extract(jobs, opened, wish, skipped, as_json)
 
 
 def _load(model: str, device: str, dtype: str, cache: TokenCache, share: Share | None) -> VideoModel:
@@ -157,36 +161,29 @@ def _load(model: str, device: str, dtype: str, cache: TokenCache, share: Share |
     return load_model(model, device=device_of(share, device), dtype=dtype, cache=cache)
 
 
-def _requests(videos: Sequence[Path], wish: Wish, model: VideoModel) -> list[Request]:
-    from st_llm_cli.stages.extract_features import request_for
+def _extract(jobs: list[Job], cache: TokenCache, wish: Wish, skipped: Path, as_json: bool) -> None:
+    from st_llm_cli.stages.extract_features import Ledger
+    from st_llm_cli.stages.feature_jobs import run_jobs
 
-    return [request_for(video, wish, model.num_frames, model.transform) for video in videos]
-
-
-def _extract(
-    model: VideoModel, cache: TokenCache, requests: list[Request], wish: Wish, skipped: Path, as_json: bool
-) -> None:
-    from st_llm_cli.stages.extract_features import Ledger, extract
-
-    assert model.tokens is not None, "the model was loaded with a cache"
     ledger = Ledger(skipped)
     began = time.monotonic()
+    count = sum(len(job.requests) for job in jobs)
     try:
-        with progress_of(len(requests), "extracting") as progress:
+        with progress_of(count, "extracting") as progress:
 
             def report(outcome: Outcome) -> None:
                 progress.step(str(outcome.video))
                 if outcome.error is not None:
                     ledger.add(outcome)
 
-            tally = extract(model.tokens, requests, wish, report)
+            tally = run_jobs(jobs, wish, report)
     except KeyboardInterrupt:
         note("interrupted; what is finished is kept, the same command goes on")
         raise
     finally:
         ledger.close()
     _show_tally(tally, cache, time.monotonic() - began, skipped, as_json)
-    if tally.skipped and tally.skipped == len(requests):
+    if tally.skipped and tally.skipped == count:
         raise typer.Exit(1)
 
 
@@ -202,12 +199,12 @@ def _show_tally(tally: Tally, cache: TokenCache, seconds: float, skipped: Path, 
         typer.echo(f"{tally.skipped} clips skipped, see {skipped}")
 
 
-def _show_plan(model: VideoModel, requests: list[Request], wish: Wish, as_json: bool) -> None:
+def _show_plans(jobs: list[Job], wish: Wish, as_json: bool) -> None:
     from st_llm_cli.stages.plan_features import plan
 
-    assert model.tokens is not None, "the model was loaded with a cache"
-    made = plan(model.tokens, requests, wish)
-    typer.echo(json.dumps(asdict(made)) if as_json else _plan_text(made))
+    for job in jobs:
+        made = plan(job.tokens, job.requests, wish)
+        typer.echo(json.dumps({"level": job.tokens.level, **asdict(made)}) if as_json else _plan_text(made))
 
 
 def _plan_text(plan: Plan) -> str:

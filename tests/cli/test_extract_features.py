@@ -121,3 +121,39 @@ def test_cache_turned_off_is_refused(stllm: Stllm, clips: Path, micro: Path) -> 
     ran = stllm("extract-features", clips, "--model", micro, "--cache", "off")
     assert ran.code == 2
     assert "filling it is all this command does" in ran.err
+
+
+def test_recipe_names_its_model_and_its_clips(
+    stllm: Stllm, micro: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entries = [{"video": name, "question": "What?", "answer": "red"} for name in ("a.mp4", "b.webm")]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    stage = {"name": "answers", "steps": 1, "batch_size": 1, "freeze": ["vision", "qformer"]}
+    stage["data"] = [{"jsonl": {"annotations": "data.jsonl", "media": str(clips)}}]
+    recipe = {"model": {"checkpoint": str(micro)}, "stages": [{"train": stage}]}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
+    ran = stllm("extract-features", "recipe.yaml", "--cache", "cache")
+    assert ran.out.startswith("2 clips encoded"), ran.err
+    half = stllm("extract-features", "recipe.yaml", "--cache", "cache", "--shard", "2/2")
+    assert half.out.startswith("0 clips encoded (0 B), 1 were there")
+
+
+WRONG_WITH_A_RECIPE = {
+    "stands alone": ("recipe.yaml", "videos"),
+    "says itself which frames it looks at": ("recipe.yaml", "--frames", "4"),
+    "checked by another command (`stllm train recipe.yaml --check-data`)": ("recipe.yaml", "--check"),
+}
+
+
+@pytest.mark.parametrize("said", WRONG_WITH_A_RECIPE)
+def test_what_does_not_go_with_a_recipe_is_refused(extract: Stllm, said: str) -> None:
+    ran = extract(*WRONG_WITH_A_RECIPE[said])
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_a_new_model_of_a_recipe_is_not_extracted_with(stllm: Stllm, tmp_path: Path) -> None:
+    ran = stllm("extract-features", "wide.yaml", "--cache", tmp_path / "cache")
+    assert ran.code == 2
+    assert "the recipe makes a new model, which knows nothing yet (train it, and name the run)" in ran.err

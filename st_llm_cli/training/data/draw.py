@@ -62,20 +62,32 @@ class Group:
         task = self._task(turn)
         rng = sample_rng(self.seed, "view", self.name, turn.record, turn.epoch)
         seed, mask_seed = rng.getrandbits(31), rng.getrandbits(48)
-        crop = RandomResizedCrop(self.resolution, seed) if self.video.crop == "random" else None
-        request = Request(
-            record.path,
-            sampler="uniform" if record.is_picture else self.video.sampler,
-            num_frames=1 if record.is_picture else self.video.num_frames,
-            start=record.start,
-            end=record.end,
-            # A rule that draws nothing asks for the same in every epoch.
-            seed=seed if "random" in self.video.sampler and not record.is_picture else 0,
-            transform=crop or ResizeCenterCrop(self.resolution),
-        )
+        request = view_of(record, self.video, self.resolution, seed)
         return Draw(self, place, task, mask_seed, request)
 
     def _task(self, turn: Turn) -> Task:
         tasks = self.records[turn.record].tasks
         rng = sample_rng(self.seed, "question", self.name, turn.record, turn.epoch)
         return tasks[0] if len(tasks) == 1 else rng.choice(tasks)
+
+
+def view_of(record: Record, video: Video, resolution: int, seed: int = 0) -> Request:
+    """Ask for the frames of a record as training shows them.
+
+    Args:
+        record: An entry on disk.
+        video: The recipe's block.
+        resolution: Side of the frames in pixels.
+        seed: Of what is drawn; without effect where a clip is shown in the same way each time.
+    """
+    crop = RandomResizedCrop(resolution, seed) if video.crop == "random" else None
+    return Request(
+        record.path,
+        sampler="uniform" if record.is_picture else video.sampler,
+        num_frames=1 if record.is_picture else video.num_frames,
+        start=record.start,
+        end=record.end,
+        # A rule that draws nothing asks for the same in every epoch.
+        seed=seed if "random" in video.sampler and not record.is_picture else 0,
+        transform=crop or ResizeCenterCrop(resolution),
+    )
