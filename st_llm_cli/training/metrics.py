@@ -95,6 +95,13 @@ class TellMetrics(TrainerCallback):
         self._started = self._told = time.monotonic()
         self._step = state.global_step
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Let the last steps have their line too, when they are fewer than a line's."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
     def on_log(
         self,
         args: TrainingArguments,
@@ -104,7 +111,7 @@ class TellMetrics(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Tell one line; the Trainer's summary at the end is not one."""
-        if logs is None or "video_tokens" not in logs or not state.is_world_process_zero:
+        if logs is None or "loss" not in logs or not state.is_world_process_zero:
             return
         now = time.monotonic()
         pace = (state.global_step - self._step) / max(now - self._told, 1e-9)

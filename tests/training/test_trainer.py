@@ -73,6 +73,12 @@ def test_masking_drops_video_tokens_and_adds_its_loss(tmp_path: Path) -> None:
         assert metrics.loss == pytest.approx(metrics.language_loss + metrics.masked_video_loss, rel=1e-4)
 
 
+@pytest.mark.parametrize(("steps", "told"), [(2, [2]), (5, [3, 5]), (6, [3, 6])])
+def test_the_last_steps_have_their_line_too(tmp_path: Path, steps: int, told: list[int]) -> None:
+    _, seen = train(small_recipe({"steps": steps, "log_every": 3}), tmp_path)
+    assert [metrics.step for metrics in seen] == told
+
+
 def test_masks_follow_seed_and_step() -> None:
     recipe = small_recipe({}, **METHOD)
 
