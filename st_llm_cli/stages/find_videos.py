@@ -65,6 +65,9 @@ def _resolve(source: str) -> list[Path]:
     if not source.strip():
         what = "an empty name"
         raise VideoNotFoundError(what, fix="give a video; '.' is the folder you are in")
+    if "://" in source and not Path(source).exists():
+        what = "an address, and addresses are not read"
+        raise VideoNotFoundError(what, where=source, fix="download the video, and give the file")
     path = _from_home(Path(source))
     source = str(path)
     if path.is_dir():
@@ -86,9 +89,6 @@ def _resolve(source: str) -> list[Path]:
         return videos
     if path.is_symlink():
         raise VideoNotFoundError("a link that leads nowhere", where=source, fix="mend or remove the link")
-    if "://" in source:
-        what = "an address, and addresses are not read"
-        raise VideoNotFoundError(what, where=source, fix="download the video, and give the file")
     raise VideoNotFoundError("no such file or folder", where=source, fix=_near(path))
 
 

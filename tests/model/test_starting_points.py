@@ -341,7 +341,7 @@ def test_transformers_blip2(tmp_path: Path) -> None:
 def test_blip2_cannot_become_a_variant_that_reads_the_question(tmp_path: Path) -> None:
     error = refusal(transformers_blip2(tmp_path / "theirs"), QA, bert_tokenizer=BERT)
     assert error.what.startswith("its Q-Former does not read the question")
-    assert error.fix == "use --variant minigpt4_vicuna0_btadapter"
+    assert error.fix == "use --variant minigpt4_vicuna0_btadapter or minigpt4_vicuna0_btadapter_mean"
 
 
 def test_missing_language_model(files: Path) -> None:

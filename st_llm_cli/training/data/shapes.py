@@ -49,7 +49,7 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int, m
     scene, tasks = draw_tasks(source, rng)
     is_picture = source.kind == "images"
     frames = sample_frames(scene, 1 if is_picture else num_frames, resolution)
-    return Example(frames, tasks, is_picture=is_picture, mask_seed=mask_seed)
+    return Example(frames, tasks, is_picture=is_picture, mask_seed=mask_seed, scene=scene)
 
 
 def draw_tasks(source: Shapes, rng: Random) -> tuple[Scene, tuple[Task, ...]]:
