@@ -126,7 +126,7 @@ class Tmux:
         )
         return shown.stdout
 
-    def wait_for(self, text: str, count: int = 1, seconds: float = 60) -> str:
+    def wait_for(self, text: str, count: int = 1, seconds: float = 180) -> str:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             shown = self.screen()
