@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -19,6 +20,14 @@ def golden_folder() -> Path:
     if named:
         return Path(named)
     return _BESIDE if _BESIDE.is_dir() else _COPY
+
+
+def recorded(part: str) -> Path:
+    """One folder of the recordings; the test file that asks for it is skipped where it is not there."""
+    folder = golden_folder() / part
+    if not folder.is_dir():
+        pytest.skip(f"no {part} in {golden_folder()}", allow_module_level=True)
+    return folder
 
 
 def variants() -> list[Path]:

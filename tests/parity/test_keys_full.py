@@ -15,9 +15,9 @@ from st_llm_cli.model.released_names import PREFIX
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.model.variants import VARIANTS
 from st_llm_cli.model.weight_files import Header
-from tests.parity.golden import golden_folder
+from tests.parity.golden import recorded
 
-KEYS = [path for path in sorted(golden_folder().glob("keys_full/*.json")) if ".meta" not in path.name]
+KEYS = [path for path in sorted(recorded("keys_full").glob("*.json")) if ".meta" not in path.name]
 NO_TOKENIZERS = Tokenizers(None, None)
 MEAN = "instructblip_vicuna0_btadapter_mean"
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.numpy import load_file
 
 from st_llm_cli.video.transform import ResizeCenterCrop, normalize
-from tests.parity.golden import golden_folder
+from tests.parity.golden import recorded
 
-FOLDER = golden_folder() / "preprocess"
+FOLDER = recorded("preprocess")
 FACTS: dict[str, Any] = json.loads((FOLDER / "preprocess.json").read_text(encoding="utf-8"))
 TENSORS = load_file(Path(FOLDER / "preprocess.safetensors"))
 NAMES = [name for name in FACTS["images"] if name != "group3"]

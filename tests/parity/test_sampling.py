@@ -19,8 +19,9 @@ from st_llm_cli.video.sampling import (
     released_rate,
 )
 from tests.bench.golden import golden_file
-from tests.parity.golden import golden_folder
+from tests.parity.golden import recorded
 
+SAMPLING = recorded("sampling")
 Row = dict[str, Any]
 
 
@@ -50,7 +51,7 @@ def frame_indices(sample: str, num_frames: int, vlen: int, row: Row) -> list[int
     return released_middle(vlen, num_frames)
 
 
-@pytest.mark.parametrize("row", rows(golden_folder() / "sampling" / "get_frame_indices.jsonl"))
+@pytest.mark.parametrize("row", rows(SAMPLING / "get_frame_indices.jsonl"))
 def test_training_frames(row: Row) -> None:
     args = row["args"]
     expected = expected_or_error(row)
@@ -64,7 +65,7 @@ def test_training_frames(row: Row) -> None:
         assert frame_indices(args["sample"], args["num_frames"], args["vlen"], row) == expected
 
 
-@pytest.mark.parametrize("row", rows(golden_folder() / "sampling" / "get_seq_frames.jsonl"))
+@pytest.mark.parametrize("row", rows(SAMPLING / "get_seq_frames.jsonl"))
 def test_middles_of_rounded_parts(row: Row) -> None:
     total, wanted = row["args"]["total_num_frames"], row["args"]["desired_num_frames"]
     if "error" in row:
@@ -74,7 +75,7 @@ def test_middles_of_rounded_parts(row: Row) -> None:
         assert middles_of_rounded_parts(total, wanted) == row["result"]
 
 
-@pytest.mark.parametrize("row", rows(golden_folder() / "sampling" / "load_video_indices.jsonl"))
+@pytest.mark.parametrize("row", rows(SAMPLING / "load_video_indices.jsonl"))
 def test_chat_frames(row: Row) -> None:
     assert released_chat(row["args"]["total_frames"], row["args"]["num_frm"]) == row["result"]
 
@@ -88,7 +89,7 @@ def bound_of(row: Row) -> tuple[float, float] | None:
     return (row["bound"][0], row["bound"][1]) if row["bound"] else None
 
 
-@pytest.mark.parametrize("row", rows(golden_folder() / "sampling" / "mvbench_get_index.jsonl"))
+@pytest.mark.parametrize("row", rows(SAMPLING / "mvbench_get_index.jsonl"))
 def test_mvbench_frames_of_the_script(row: Row) -> None:
     args = row["args"]
     num_frames = args["num_segments"] or None

@@ -137,7 +137,7 @@ def wilson(right: int, asked: int, z: float = 1.96) -> tuple[float, float]:
     share, spread = right / asked, z * z / asked
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / asked + spread / 4 / asked)
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 if __name__ == "__main__":
