@@ -99,6 +99,10 @@ def check(wish: Wish) -> None:
     Raises:
         UsageError: Saying which wish it is.
     """
+    if not wish.prompt.strip():
+        raise UsageError(
+            "an empty question", where="--prompt", fix="ask something, or leave it out for a description"
+        )
     if wish.start is not None and wish.start < 0:
         raise UsageError(f"{wish.start:g} s lies before the video", where="--start", fix="count from 0")
     if wish.end is not None and wish.end <= (wish.start or 0.0):

@@ -305,6 +305,11 @@ def test_empty_name_is_not_the_folder_one_stands_in(stllm: Stllm) -> None:
     assert one_error(stllm, "describe", "").startswith("an empty name (")
 
 
+def test_empty_question(stllm: Stllm, clips: Path) -> None:
+    said = one_error(stllm, "describe", clips / REAL_CLIP, "--prompt", " ", code=2)
+    assert said == "--prompt: an empty question (ask something, or leave it out for a description)"
+
+
 def test_link_that_leads_nowhere(stllm: Stllm, tmp_path: Path) -> None:
     loop = tmp_path / "selfloop.mp4"
     loop.symlink_to(loop)
