@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import UsageError
 from st_llm_cli.recipe import Recipe
-from st_llm_cli.recipe.other_stages import Evaluate
 from st_llm_cli.stages.clip_tokens import ClipTokens, default_level
 from st_llm_cli.stages.eval import request_for as benchmark_request
 from st_llm_cli.stages.eval_plan import Plan, askable, load, missing_media
 from st_llm_cli.stages.extract_features import Outcome, Tally, Wish, extract
+from st_llm_cli.stages.run import plan_of
 from st_llm_cli.stages.training_tokens import training_level, why_not_in_training
 from st_llm_cli.stages.video_model import VideoModel, looks_like_shapes
 from st_llm_cli.training.data.draw import view_of
@@ -60,7 +59,7 @@ def recipe_jobs(recipe: Recipe, model: VideoModel, cache: TokenCache) -> list[Jo
             views = [view_of(each, recipe.video, model.transform.resolution) for each in source.records]
             wanted.setdefault(level, {}).update(dict.fromkeys(views))
     for measured in [stage.eval for stage in recipe.stages if stage.eval is not None]:
-        asked, _ = benchmark_requests(_plan(measured), model)
+        asked, _ = benchmark_requests(plan_of(measured), model)
         wanted.setdefault(default_level(model.model.config), {}).update(dict.fromkeys(asked))
     if not wanted:
         what = "; ".join(reasons) or "no stage has clips on disk"
@@ -100,15 +99,3 @@ def run_jobs(jobs: Sequence[Job], wish: Wish, report: Callable[[Outcome], None])
         whole.present += done.present
         whole.skipped += done.skipped
     return whole
-
-
-def _plan(stage: Evaluate) -> Plan:
-    return Plan(
-        stage.bench,
-        Path(stage.data),
-        num_frames=stage.frames,
-        released=stage.released,
-        tasks=stage.tasks,
-        limit=stage.limit,
-        seed=stage.seed,
-    )
