@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 
 from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.lora import Adapter, add_lora
 from st_llm_cli.model.sequence import IGNORED_LABEL
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe import Recipe
-from st_llm_cli.recipe.schema import Lora, Train
+from st_llm_cli.recipe.schema import Train
 from st_llm_cli.training.build import new_config
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.shapes import shapes_vocabulary
@@ -36,8 +37,10 @@ def prepare(recipe: Recipe, stage: Train) -> Prepare:
     def get_ready(model: StllmForConditionalGeneration) -> None:
         parts = (*stage.freeze, "projection", "language") if stage.objective == "cells" else stage.freeze
         freeze(model, parts)
-        if recipe.model.lora is not None:
-            add_lora(model, recipe.model.lora)
+        lora = recipe.model.lora
+        if lora is not None:
+            model.language_model.requires_grad_(False)
+            add_lora(model, Adapter("", lora.rank, lora.alpha, lora.dropout, lora.targets))
         if stage.gradient_checkpointing:
             with warnings.catch_warnings():  # of a new name that older versions lack
                 warnings.simplefilter("ignore", FutureWarning)
@@ -67,14 +70,3 @@ def seen_text(recipe: Recipe, stage: Train, config: StllmConfig) -> TextSizes:
         rows_per_clip=round(len(lengths) / (PROBES * size)),
         question=max(lengths),
     )
-
-
-def add_lora(model: StllmForConditionalGeneration, lora: Lora) -> None:
-    """Freeze the language model and put the matrices of LoRA beside its own."""
-    from peft import LoraConfig, inject_adapter_in_model
-
-    model.language_model.requires_grad_(False)
-    targets = "all-linear" if lora.targets is None else list(lora.targets)
-    config = LoraConfig(r=lora.rank, lora_alpha=int(lora.alpha), lora_dropout=lora.dropout)
-    config.target_modules = targets
-    inject_adapter_in_model(config, model.language_model)
