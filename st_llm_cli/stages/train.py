@@ -13,6 +13,7 @@ RUN/
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,18 +151,19 @@ def _train(
     tokens, reason = tokens_for_training(recipe, stage, model, cache, begun.folder)
     if reason is not None:
         log.warning("stage '%s': %s", stage.name, reason)
-    examples = ExampleStream(
-        stage,
-        recipe.video,
-        model.config.image_size,
-        sources=sources,
-        ledger=output / "skipped.jsonl",
-        tokens=tokens,
-        per_step=samples_of_a_step(stage),
-    )
-    try:
+    with ExitStack() as closing:
+        examples = None
+        if stage.data:  # the other objectives can do without
+            examples = ExampleStream(
+                stage,
+                recipe.video,
+                model.config.image_size,
+                sources=sources,
+                ledger=output / "skipped.jsonl",
+                tokens=tokens,
+                per_step=samples_of_a_step(stage),
+            )
+            closing.callback(examples.close)
         train_stage(model, begun.tokenizers, recipe, stage, work, listen, examples, result, begun.adapter)
-    finally:
-        examples.close()
     if is_main_process():
         remove_checkpoints(work)

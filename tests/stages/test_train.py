@@ -71,6 +71,12 @@ def test_a_stage_starts_from_the_result_of_the_one_before(folder: Path, tmp_path
     assert all(torch.equal(images[name], videos[name]) for name in language)
 
 
+@pytest.mark.parametrize("objective", ["cells", "tracks"])
+def test_objectives_of_new_models_need_no_data(objective: str, tmp_path: Path) -> None:
+    recipe = small_recipe({"name": "see", "objective": objective, "data": []}, VIDEOS)
+    assert run(recipe, tmp_path / "run").trained == ("see", "videos")
+
+
 def test_metrics_have_a_line_for_every_log_of_every_stage(folder: Path) -> None:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [
