@@ -51,7 +51,8 @@ def describe(
     videos: Annotated[
         list[str],
         typer.Argument(
-            metavar="VIDEO", help="Files, folders (searched below), patterns, or lists (.txt, .jsonl, .csv)."
+            metavar="VIDEO",
+            help="Files, folders (searched below), patterns, or lists (.txt, .json, .jsonl, .csv).",
         ),
     ],
     prompt: Annotated[
@@ -106,7 +107,7 @@ def describe(
     - `stllm describe talk.mp4 --every 10s --output talk.srt`
     - `stllm describe clips/ list.txt --output descriptions.jsonl`
     """
-    from st_llm_cli.stages.describe import Wish, check
+    from st_llm_cli.stages.describe import Wish, check, refused_at_sight
     from st_llm_cli.stages.find_videos import find_videos
 
     wish = Wish(
@@ -125,6 +126,9 @@ def describe(
     _check_format(name, found)
     if output is not None:
         _check_output(output, [*map(Path, videos), *found])
+    if (output is None or not output.exists()) and (errors := refused_at_sight(found)):
+        _tell(errors, len(found), len(found))
+        raise typer.Exit(1)
 
     tokens = open_cache(cache)
 
@@ -164,7 +168,7 @@ def stream_one(model: Answerer, video: Path, wish: Wish) -> int:
 
     (part,) = parts_of(video, wish)
     clip = look(model, part, wish)
-    _warn(clip.source.fallback_reason, model.caveat(clip))
+    _warn(_damage(video, clip.source.damage), model.caveat(clip))
     for piece in model.stream(clip, wish.prompt, **wish.generation):
         typer.echo(piece, nl=False)
         sys.stdout.flush()
@@ -228,20 +232,31 @@ def _watch(outcomes: Iterator[VideoDone], videos: list[Path]) -> int:
     errors: list[StllmError] = []
     failed = 0
     caveat = None
+    damages: dict[Path, str | None] = {}
     with progress_of(len(videos), "describing") as progress:
         for outcome in outcomes:
             progress.step(str(outcome.video))
             errors += outcome.errors
             failed += bool(outcome.errors)
             caveat = caveat or next((said.caveat for said in outcome.descriptions if said.caveat), None)
-    _warn(caveat)
-    if len(videos) == 1 and errors:
+            damages[outcome.video] = next((said.damage for said in outcome.descriptions if said.damage), None)
+    _warn(*(_damage(video, damage) for video, damage in damages.items()), caveat)
+    _tell(errors, failed, len(videos))
+    return failed
+
+
+def _tell(errors: list[StllmError], failed: int, count: int) -> None:
+    """Say what went wrong with how many of the videos."""
+    if count == 1 and errors:
         show_error(errors[0])
     elif errors:
-        note(f"{failed} of {len(videos)} videos could not be described:")
+        note(f"{failed} of {count} videos could not be described:")
         for error in errors:
             show_error(error)
-    return failed
+
+
+def _damage(video: Path, damage: str | None) -> str | None:
+    return damage and f"{video}: damaged, {damage}"
 
 
 def _warn(*texts: str | None) -> None:

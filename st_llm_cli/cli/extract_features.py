@@ -45,7 +45,7 @@ def extract_features(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders, patterns, lists (.txt, .jsonl, .csv), - for a list, or one recipe.",
+            help="Files, folders, patterns, lists (.txt, .json, .jsonl, .csv), - for a list, or one recipe.",
         ),
     ],
     bench: Annotated[

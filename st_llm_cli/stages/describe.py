@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from st_llm_cli.errors import StllmError, UsageError, VideoError
+from st_llm_cli.video.container import check_file
 from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.request import Request, check_request
 
@@ -91,6 +92,8 @@ class Description:
     """Frames it looked at."""
     caveat: str | None = None
     """Why the text is not to be trusted."""
+    damage: str | None = None
+    """What of the file cannot be read; None where this part was read without meeting any damage."""
 
 
 def check(wish: Wish) -> None:
@@ -120,6 +123,24 @@ def check(wish: Wish) -> None:
     if beams > MOST_BEAMS:
         raise UsageError(f"{beams} beams", where="--num-beams", fix=f"give at most {MOST_BEAMS}")
     check_request(Request(Path(), reader=wish.reader))
+
+
+def refused_at_sight(videos: Sequence[Path]) -> list[StllmError]:
+    """Refuse videos that need neither decoder nor model to be refused, if no other is among them.
+
+    Returns:
+        An error for each video; none if at least one may be good.
+    """
+    errors: list[StllmError] = []
+    for video in videos:
+        try:
+            if not video.is_dir():
+                check_file(video)
+        except VideoError as error:
+            errors.append(error)
+        else:
+            return []
+    return errors
 
 
 def parts_of(video: Path, wish: Wish) -> list[Part]:
@@ -190,8 +211,15 @@ def describe(model: Answerer, part: Part, clip: Look, wish: Wish) -> Description
     text = model.answer(clip, wish.prompt, **wish.generation)
     duration = clip.source.duration_seconds
     end = duration if part.end_seconds is None else min(part.end_seconds, duration)
-    caveat = model.caveat(clip)
-    return Description(part.video, part.start_seconds, end, text.strip(), len(clip.indices), caveat)
+    return Description(
+        video=part.video,
+        start_seconds=part.start_seconds,
+        end_seconds=end,
+        text=text.strip(),
+        num_frames=len(clip.indices),
+        caveat=model.caveat(clip),
+        damage=clip.source.damage,
+    )
 
 
 @dataclass(frozen=True)

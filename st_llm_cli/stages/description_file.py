@@ -70,6 +70,7 @@ def _values(description: Description) -> dict[str, Any]:
         "end_seconds": round(description.end_seconds, 3),
         "num_frames": description.num_frames,
         "text": description.text,
+        "damage": description.damage,
     }
 
 
@@ -297,7 +298,7 @@ FORMATS = {
     "text": Format(_text),
     "jsonl": Format(_json_line),
     "csv": Format(
-        _table_row, head=_csv_line(["video", "start_seconds", "end_seconds", "num_frames", "text"])
+        _table_row, head=_csv_line(["video", "start_seconds", "end_seconds", "num_frames", "text", "damage"])
     ),
     "srt": Format(_srt, one_video=True),
     "vtt": Format(_vtt, head="WEBVTT\n\n", one_video=True),

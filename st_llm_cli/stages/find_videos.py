@@ -36,7 +36,7 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-MANIFEST_SUFFIXES = frozenset({".txt", ".jsonl", ".csv"})
+MANIFEST_SUFFIXES = frozenset({".txt", ".jsonl", ".json", ".csv"})
 VIDEO_KEYS = ("video", "path", "file")
 """Keys of a manifest that name the video, the first that is there."""
 
@@ -47,7 +47,8 @@ def find_videos(sources: Sequence[str | Path]) -> list[Path]:
     Args:
         sources: Each a video file; a folder of numbered pictures, which is one video; any other
             folder, searched through all levels; a pattern such as `clips/*.mp4` or `clips/**/*.mkv`;
-            or a manifest: `.txt` (one path a line), `.jsonl` or `.csv` (with a `video` key or column).
+            or a manifest: `.txt` (one path a line), `.jsonl` or `.json` (paths, or objects with a `video`),
+            or `.csv` (with a column `video`).
             Paths in a manifest are relative to it; `~` is the user's home there and here, and a folder
             in a manifest stands for the videos in it.
 
@@ -122,7 +123,8 @@ def _in_manifest(manifest: Path) -> Iterator[Path]:
     try:
         text = manifest.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError("cannot be read as a list of videos", where=str(manifest), fix=str(error)) from error
+        what = f"cannot be read as a list of videos: {getattr(error, 'strerror', None) or error}"
+        raise DataError(what, where=str(manifest), fix="save it as text in UTF-8") from error
     names = list(READERS[manifest.suffix.lower()](manifest, text))
     if not names:
         raise DataError("lists no videos", where=str(manifest), fix="name one video a line")
@@ -156,7 +158,20 @@ def _json_lines(manifest: Path, text: str) -> Iterator[str]:
         except json.JSONDecodeError as error:
             fix = 'write {"video": "clip.mp4"} on each line'
             raise DataError(f"is not JSON: {error.msg}", where=where, fix=fix) from error
-        yield _video_of(row if isinstance(row, dict) else {}, where)
+        yield _video_of(row, where)
+
+
+def _json_list(manifest: Path, text: str) -> Iterator[str]:
+    fix = 'write a list: ["a.mp4", "b.mp4"]'
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"{manifest}, line {error.lineno}"
+        raise DataError(f"is not JSON: {error.msg}", where=where, fix=fix) from error
+    if not isinstance(rows, list):
+        raise DataError("is JSON, but no list of videos", where=str(manifest), fix=fix)
+    for number, row in enumerate(rows, start=1):
+        yield _video_of(row, f"{manifest}, entry {number}")
 
 
 def _table(manifest: Path, text: str) -> Iterator[str]:
@@ -164,20 +179,25 @@ def _table(manifest: Path, text: str) -> Iterator[str]:
         yield _video_of(row, f"{manifest}, line {number}")
 
 
-def _video_of(row: dict[str, Any], where: str) -> str:
-    for key in VIDEO_KEYS:
-        if isinstance(row.get(key), str) and row[key].strip():
-            return str(row[key]).strip()
+def _video_of(row: Any, where: str) -> str:
+    """The path that an entry is, or that it names."""
+    named = [row.get(key) for key in VIDEO_KEYS] if isinstance(row, dict) else [row]
+    for name in named:
+        if isinstance(name, str) and name.strip():
+            return name.strip()
     raise DataError("names no video", where=where, fix=f"give it a '{VIDEO_KEYS[0]}'")
 
 
 def _near(path: Path) -> str:
     parent = path.parent
     if not parent.is_dir():
-        return f"there is no folder '{parent}' either"
+        return f"check the path; there is no folder '{parent}' either"
     names = [other.name for other in parent.iterdir() if other.suffix.lower() in VIDEO_SUFFIXES]
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return f"did you mean '{parent / near[0]}'?" if near else f"{len(names)} videos are in '{parent}'"
+    if near:
+        return f"did you mean '{parent / near[0]}'?"
+    count = {0: "no video is", 1: "1 video is"}.get(len(names), f"{len(names)} videos are")
+    return f"check the path; {count} in '{parent}'"
 
 
-READERS = {".txt": _lines, ".jsonl": _json_lines, ".csv": _table}
+READERS = {".txt": _lines, ".jsonl": _json_lines, ".json": _json_list, ".csv": _table}

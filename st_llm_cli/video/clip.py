@@ -40,8 +40,17 @@ class Source:
     @property
     def is_damaged(self) -> bool:
         """Whether frames the file promised cannot be had."""
-        missing = self.promised_frames is not None and self.delivered_frames < self.promised_frames
-        return missing or self.damaged_packets > 0
+        return self.damage is not None
+
+    @property
+    def damage(self) -> str | None:
+        """What of the file cannot be had, in words; None if nothing is known to be missing."""
+        if self.promised_frames is not None and self.delivered_frames < self.promised_frames:
+            return f"{self.delivered_frames} of the {self.promised_frames} frames it promises can be read"
+        if self.damaged_packets:
+            packets = "1 packet does" if self.damaged_packets == 1 else f"{self.damaged_packets} packets do"
+            return f"{packets} not decode, and {self.delivered_frames} frames can be read"
+        return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,10 @@ NOT_VIDEO_FORMATS = frozenset(
 )
 
 
+TEXT_HEADED = (b"YUV4MPEG2", b"P5", b"P6")
+"""What video files of raw pictures begin with: their pixels may all look like letters."""
+
+
 class UnknownFormatError(NotAVideoError):
     """PyAV does not know what the file is: another reader may."""
 
@@ -75,7 +79,7 @@ def check_file(path: Path) -> None:
 
     Raises:
         VideoNotFoundError: If there is no such file.
-        NotAVideoError: If the file is empty.
+        NotAVideoError: If the file is empty, or a text.
         VideoError: If it may not be read.
     """
     if not path.exists():
@@ -85,11 +89,13 @@ def check_file(path: Path) -> None:
     if path.stat().st_size == 0:
         raise NotAVideoError("the file is empty (0 bytes)", where=str(path), fix="download or copy it again")
     try:
-        path.open("rb").close()
+        head = _head(path)
     except OSError as error:
         raise VideoError(
             f"cannot be read: {error.strerror}", where=str(path), fix="check its permissions"
         ) from error
+    if _is_text(head) and not head.startswith(TEXT_HEADED):
+        raise _a_text(path, head)
 
 
 def _first_video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -107,8 +113,7 @@ def _first_video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 def _cannot_open(path: Path, error: Exception) -> VideoError:
     """Say why FFmpeg refused a file, as far as its first bytes tell."""
-    with path.open("rb") as file:
-        head = file.read(4096)
+    head = _head(path)
     if b"ftyp" in head[:64] or b"moov" in head[:64]:
         return DamagedVideoError(
             "is an MP4 or MOV file without its index ('moov'): its end is missing",
@@ -116,15 +121,23 @@ def _cannot_open(path: Path, error: Exception) -> VideoError:
             fix="download or record it again; tools such as untrunc can sometimes save it",
         )
     if _is_text(head):
-        kind = "a web page" if head.lstrip().startswith(b"<") else "a text"
-        return NotAVideoError(
-            f"is not a video, it begins like {kind}", where=str(path), fix="download the video itself"
-        )
+        return _a_text(path, head)
     return UnknownFormatError(
         f"is not a video that FFmpeg knows ({getattr(error, 'strerror', error)})",
         where=str(path),
         fix="check it with ffprobe, or download it again",
     )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
+def _a_text(path: Path, head: bytes) -> NotAVideoError:
+    kind = "a web page" if head.lstrip().startswith(b"<") else "a text"
+    what = f"is not a video, it begins like {kind}"
+    return NotAVideoError(what, where=str(path), fix="download the video itself")
 
 
 def _is_text(head: bytes) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
+from numbers import Real
 from pathlib import Path
 
 from st_llm_cli.errors import DecodeTimeoutError, StllmError, UsageError
@@ -14,7 +15,7 @@ from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.container import NoDecoderError, UnknownFormatError, check_file
 from st_llm_cli.video.decode import decode
 from st_llm_cli.video.pool import read_ahead
-from st_llm_cli.video.request import Request, check_request
+from st_llm_cli.video.request import Request, check_request, path_of
 from st_llm_cli.video.transform import Transform
 from st_llm_cli.video.worker import DecodingProcess, idle_process
 
@@ -67,7 +68,7 @@ def read_clip(
         VideoError: If this video cannot give the frames; see its family.
     """
     request = Request(
-        Path(path), sampler, num_frames, fps, max_frames, start, end, seed, transform, reader, folder_fps
+        path_of(path), sampler, num_frames, fps, max_frames, start, end, seed, transform, reader, folder_fps
     )
     check_request(request)
     if deadline is None:
@@ -154,12 +155,16 @@ def _read_in(process: DecodingProcess, request: Request, deadline: float) -> Cli
     def read(attempt: Request) -> Clip:
         left = ends - time.monotonic()
         if left <= 0:
-            raise DecodeTimeoutError(f"no time left of {deadline:g} s", where=str(request.path))
+            raise DecodeTimeoutError(
+                f"no time left of {deadline:g} s", where=str(request.path), fix="raise the deadline"
+            )
         return process.read(attempt, left)
 
     return read_with_fallback(request, read)
 
 
 def _check_deadline(deadline: float) -> None:
+    if isinstance(deadline, bool) or not isinstance(deadline, Real):
+        raise UsageError(f"{deadline!r} is not a number", where="deadline", fix="give seconds, or None")
     if not deadline > 0:
         raise UsageError(f"a deadline of {deadline} s", where="deadline", fix="give more than 0 seconds")

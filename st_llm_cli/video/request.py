@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
 from st_llm_cli.errors import UsageError
@@ -40,15 +41,44 @@ def check_request(request: Request) -> None:
     """
     _check_name("sampler", request.sampler, SAMPLER_NAMES)
     _check_name("reader", request.reader, READER_NAMES)
+    _check_kinds(request)
     _check_count(request)
     _check_rate(request)
     _check_window(request.start, request.end)
 
 
+def path_of(given: object) -> Path:
+    """Take a path as it was given.
+
+    Raises:
+        UsageError: If it is none, or empty: `Path("")` would be the folder one stands in.
+    """
+    if not isinstance(given, str | Path):
+        raise UsageError(f"{given!r} is not a path", where="path", fix="give a str or a pathlib.Path")
+    if not str(given).strip():
+        raise UsageError("an empty path", where="path", fix="give a video; '.' is the folder you are in")
+    return Path(given)
+
+
+def _check_kinds(request: Request) -> None:
+    """Refuse what is no number where one is needed: the decoding process would die of it."""
+    for name in ("num_frames", "max_frames", "seed"):
+        value = getattr(request, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise UsageError(f"{value!r} is not a whole number", where=name, fix="give an int")
+    for name in ("fps", "start", "end", "folder_fps"):
+        value = getattr(request, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise UsageError(f"{value!r} is not a number", where=name, fix="give a float")
+    if request.transform is not None and not callable(request.transform):
+        what = f"{request.transform!r} cannot be applied to a picture"
+        raise UsageError(what, where="transform", fix="give a function of a picture, or None")
+
+
 def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
     if name in known:
         return
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(known)}"
     raise UsageError(f"unknown {what} '{name}'", where=what, fix=hint)
 

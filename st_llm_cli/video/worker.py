@@ -119,7 +119,7 @@ class DecodingProcess:
         child = self._child
         if child is None or self._is_closed:
             self.stop()
-            raise VideoError("reading was stopped", where=str(request.path))
+            raise VideoError("reading was stopped", where=str(request.path), fix="read it again")
         assert child.stdin is not None and child.stdout is not None
         limit = _TimeLimit(child, deadline)
         try:

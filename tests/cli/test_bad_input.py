@@ -1,6 +1,8 @@
 """A user's mistake is answered with one clear message: what, where, what to do. No traceback."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def one_error(stllm: Stllm, *arguments: str | Path, code: int = 1) -> str:
 
 def test_missing_file(stllm: Stllm, tmp_path: Path) -> None:
     said = one_error(stllm, "describe", tmp_path / "dog.mp4")
-    assert said == f"{tmp_path}/dog.mp4: no such file or folder (0 videos are in '{tmp_path}')"
+    assert said == f"{tmp_path}/dog.mp4: no such file or folder (check the path; no video is in '{tmp_path}')"
 
 
 def test_missing_file_with_a_name_that_comes_near(stllm: Stllm, clips: Path) -> None:
@@ -33,15 +35,42 @@ def test_missing_file_with_a_name_that_comes_near(stllm: Stllm, clips: Path) -> 
 def test_empty_file(stllm: Stllm, tmp_path: Path, micro: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     said = one_error(stllm, "describe", tmp_path / "empty.mp4", "--model", micro)
-    assert said.startswith(f"{tmp_path}/empty.mp4: ")
-    assert "empty" in said
+    assert said == f"{tmp_path}/empty.mp4: the file is empty (0 bytes) (download or copy it again)"
 
 
 def test_text_that_is_called_a_video(stllm: Stllm, tmp_path: Path, micro: Path) -> None:
     (tmp_path / "notes.mp4").write_text("Buy milk.\n" * 100, encoding="utf-8")
     said = one_error(stllm, "describe", tmp_path / "notes.mp4", "--model", micro)
-    assert said.startswith(f"{tmp_path}/notes.mp4: ")
-    assert "not a video" in said
+    assert said == (
+        f"{tmp_path}/notes.mp4: is not a video, it begins like a text (download the video itself)"
+    )
+
+
+def test_bad_files_are_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "notes.mp4").write_text("Buy milk.\n", encoding="utf-8")
+    (tmp_path / "nothing").mkdir()
+    program = (
+        "import sys\nfrom st_llm_cli.cli.main import main\n"
+        "for given in sys.argv[1:]:\n"
+        "    try: main(['describe', given])\n"
+        "    except SystemExit as left: assert left.code == 1, given\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
+    )
+    bad = [str(tmp_path / name) for name in ("missing.mp4", "empty.mp4", "notes.mp4", "nothing")]
+    ran = subprocess.run([sys.executable, "-c", program, *bad], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("stllm: error: ") == len(bad)
+
+
+def test_several_videos_none_of_which_is_one(stllm: Stllm, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    ran = stllm("describe", tmp_path)
+    assert ran.code == 1
+    first, *errors = ran.err.splitlines()
+    assert first == "stllm: 2 of 2 videos could not be described:"
+    assert [line.split(": ")[2] for line in errors] == [f"{tmp_path}/a.mp4", f"{tmp_path}/b.mp4"]
 
 
 def test_sound_without_pictures(stllm: Stllm, micro: Path) -> None:

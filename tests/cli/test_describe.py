@@ -38,9 +38,21 @@ def test_folder_names_each_video_in_order(describe: Stllm, clips: Path) -> None:
     assert videos == [str(clips / "a.mp4"), str(clips / "b.webm"), str(clips / "deep" / "c.mkv")]
 
 
+def test_damage_is_told_in_one_line_and_in_the_json(describe: Stllm, clips: Path) -> None:
+    path = Path(__file__).parents[1] / "data" / "videos" / "corrupt_middle.mp4"
+    lost = "243 of the 300 frames it promises can be read"
+    alone = describe(path)
+    assert (alone.code, alone.err.splitlines()) == (0, [f"stllm: {path}: damaged, {lost}"])
+    many = describe(path, clips / "a.mp4", "--every", "6", "--frames", "12", "--json")
+    assert many.code == 0
+    assert many.err.splitlines().count(f"stllm: {path}: damaged, {lost}") == 1
+    told = [(row["video"], row["damage"]) for row in map(json.loads, many.out.splitlines())]
+    assert told[1:] == [(str(path), lost), (str(clips / "a.mp4"), None)]
+
+
 def test_json_is_the_short_way_to_ask_for_lines_of_json(describe: Stllm, clips: Path) -> None:
     (line,) = describe(clips / "a.mp4", "--json").out.splitlines()
-    assert set(json.loads(line)) == {"video", "start_seconds", "end_seconds", "num_frames", "text"}
+    assert set(json.loads(line)) == {"video", "start_seconds", "end_seconds", "num_frames", "text", "damage"}
 
 
 def test_same_answer_whether_streamed_or_not(describe: Stllm, clips: Path) -> None:

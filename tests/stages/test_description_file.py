@@ -64,6 +64,7 @@ def test_json_line_holds_everything(tmp_path: Path) -> None:
         "end_seconds": 2.5,
         "num_frames": 8,
         "text": 'say "hi"\n',
+        "damage": None,
     }
 
 

@@ -56,6 +56,7 @@ def test_each_video_comes_once(tmp_path: Path) -> None:
 MANIFESTS = {
     "list.txt": "# my clips\n\na.mp4\nsub/b.mp4\n",
     "list.jsonl": '{"video": "a.mp4", "label": 3}\n\n{"path": "sub/b.mp4"}\n',
+    "list.json": '["a.mp4", {"video": "sub/b.mp4", "label": 3}]',
     "list.csv": "label,video\n3,a.mp4\n4,sub/b.mp4\n",
 }
 
@@ -117,7 +118,9 @@ def test_missing_file_names_the_one_that_comes_near(tmp_path: Path) -> None:
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     said = refusal(VideoNotFoundError, tmp_path / "nowhere" / "a.mp4")
-    assert said.endswith(f"no such file or folder (there is no folder '{tmp_path}/nowhere' either)")
+    assert said.endswith(
+        f"no such file or folder (check the path; there is no folder '{tmp_path}/nowhere' either)"
+    )
 
 
 def test_folder_without_videos_says_what_counts_as_one(tmp_path: Path) -> None:
@@ -137,6 +140,10 @@ WRONG_MANIFESTS = {
     "empty.txt": ("\n# nothing\n", "lists no videos (name one video a line)"),
     "wrong.jsonl": ('{"video": "a.mp4"}\nb.mp4\n', "line 2: is not JSON: "),
     "nameless.jsonl": ('{"clip": "a.mp4"}\n', "line 1: names no video (give it a 'video')"),
+    "unquoted.json": ("[\n  a.mp4\n]\n", "line 2: is not JSON: "),
+    "object.json": ('{"a": "a.mp4"}', 'is JSON, but no list of videos (write a list: ["a.mp4", "b.mp4"])'),
+    "nameless.json": ('["a.mp4", {"clip": "b.mp4"}]', "entry 2: names no video (give it a 'video')"),
+    "nothing.json": ("[]", "lists no videos (name one video a line)"),
     "nameless.csv": ("name,label\na.mp4,1\n", "line 2: names no video (give it a 'video')"),
 }
 

@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,30 @@ def test_usage_is_checked_before_the_file_is_looked_for() -> None:
         read_clip("missing.mp4", sampler="unifrom")
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("", "path: an empty path (give a video; '.' is the folder you are in)"),
+        (123, "path: 123 is not a path (give a str or a pathlib.Path)"),
+        (None, "path: None is not a path (give a str or a pathlib.Path)"),
+    ],
+)
+def test_what_is_no_path_is_refused(path: Any, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_clip(path)
+    assert str(caught.value) == words
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert read_clip(CLIP, num_frames=np.int64(2), start=np.float32(1)).indices == (43, 81)  # type: ignore[arg-type]
+
+
+def test_grey_pictures_are_not_taken_for_a_text(tmp_path: Path) -> None:
+    frame = b"FRAME\n" + b"d" * (16 * 16 * 3)
+    (tmp_path / "grey.y4m").write_bytes(b"YUV4MPEG2 W16 H16 F25:1 Ip A1:1 C444\n" + frame * 8)
+    assert read_clip(tmp_path / "grey.y4m", num_frames=2).frames.shape == (2, 16, 16, 3)
+
+
 def test_a_part_of_a_clip() -> None:
     clip = read_clip(CLIP, num_frames=5, start=1.0, end=2.0)
     assert numbers_in(clip.frames) == list(clip.indices) == [27, 32, 37, 42, 47]
@@ -117,6 +142,11 @@ def test_frames_can_be_written_to() -> None:
     clip = read_clip(CLIP, num_frames=2)
     clip.frames[0] = 0
     assert clip.frames.flags.writeable
+
+
+def test_a_deadline_is_a_number() -> None:
+    with pytest.raises(UsageError, match="deadline: 'soon' is not a number"):
+        read_clip(CLIP, deadline="soon")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("deadline", [0.0, -1.0, float("nan")])
