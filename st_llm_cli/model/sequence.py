@@ -43,6 +43,9 @@ class Sequence:
     """[batch, length], True at video tokens."""
     is_padding: Tensor
     """[batch, length], True where nothing stands."""
+    source: Tensor | None = None
+    """After `share_clips`: number of the position of the rows, counted through all of them, that stands here,
+    [clips, length]; -1 at padding."""
 
     def up_to(self, end: int) -> Sequence:
         """Cut every row after `end` positions."""
@@ -140,6 +143,7 @@ def share_clips(rows: Sequence, clip_of_row: list[int]) -> Sequence:
         labels=lay(rows.labels, IGNORED_LABEL),
         is_video=lay(rows.is_video, False),
         is_padding=~there,
+        source=source,
     )
 
 

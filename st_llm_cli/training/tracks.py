@@ -1,16 +1,20 @@
-"""Teach the lower half of a new language model to follow objects through a clip.
+"""Teach a new language model to follow objects through a clip, and to judge options.
 
 Each video token that shows an object has to say, halfway up the language model, what the object is doing,
 what it did first and in which cell it began, through linear heads that are thrown away afterwards. To know it
 a token must find the earlier tokens of the same object, and questions about one of two objects rest on that.
-A large language model comes able to do so. One made from nothing hardly finds out from answers alone: naming
-what either object does is right too often.
+Behind each option of a multiple-choice question the layer before the last has to say whether it is the true
+one: then the last layer only has to find that option's letter.
+
+A large language model comes able to do both. One made from nothing hardly finds out from answers alone:
+naming what either object does, or any letter, is right too often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, rms_norm
 from torch.utils.data import Dataset
 
+from st_llm_cli.model import sequence
+from st_llm_cli.model.prompt import choice_prompt
 from st_llm_cli.model.sequence import IGNORED_LABEL
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, StllmOutput
 from st_llm_cli.recipe.schema import Train
@@ -97,6 +103,8 @@ class TrackCollator:
         """Put clips together: `frames`, all that asks about them, and `tracks`, [clips, tokens] each."""
         asked = any(example.tasks for example in examples)
         batch = self.collator(examples) if asked else self.collator.video(examples)
+        if asked:
+            batch["verdicts"] = self._verdicts(examples, batch["input_ids"])
         grid = grid_shape(self.collator.config.num_queries)
         num_frames = batch["frames"].shape[1]
         known = [tracks_of(e.scene, grid, num_frames) for e in examples if e.scene and not e.is_picture]
@@ -104,9 +112,29 @@ class TrackCollator:
             batch["tracks"] = {name: torch.tensor([each[name] for each in known]) for name in QUESTIONS}
         return batch
 
+    def _verdicts(self, examples: Sequence[Example], input_ids: Tensor) -> Tensor:
+        """At the last token of each option whether it is the true one, [rows, length]."""
+        verdicts = torch.full_like(input_ids, IGNORED_LABEL)
+        tasks = [task for example in examples for task in example.tasks]
+        for row, task in enumerate(tasks):
+            if task.choice:
+                ends = self._option_ends(task.question)
+                verdicts[row, ends] = 0
+                verdicts[row, ends["ABCDE".index(task.answer[0])]] = 1
+        return verdicts
+
+    def _option_ends(self, question: str) -> list[int]:
+        """Place of each option's last token in its row."""
+        asked = choice_prompt(question)
+        head = asked.after[: asked.after.index(question)]
+        lines = question.split("\n")  # the question, "Options:" and the options
+        texts = ["\n".join(lines[: end + 1]) for end in range(2, len(lines))]
+        tokenizer, config = self.collator.tokenizers.language, self.collator.config
+        return [len(replace(asked, after=head + text).ids(tokenizer, config)) - 1 for text in texts]
+
 
 class TrackReader(nn.Module):
-    """A model with heads halfway up its language model that ask each video token `QUESTIONS`."""
+    """A model with heads in its language model: for the `QUESTIONS` to video tokens, and for verdicts."""
 
     def __init__(self, model: StllmForConditionalGeneration) -> None:
         super().__init__()
@@ -114,29 +142,37 @@ class TrackReader(nn.Module):
         text = model.config.text_config
         classes = {"began": model.config.num_queries, **CLASSES}
         self.heads = nn.ModuleDict({name: nn.Linear(text.hidden_size, classes[name]) for name in QUESTIONS})
+        self.verdict = nn.Linear(text.hidden_size, 2)
         self.middle = text.num_hidden_layers // 2
+        self.late = max(text.num_hidden_layers - 1, 1)
 
-    def forward(self, frames: Tensor, tracks: dict[str, Tensor] | None = None, **asked: Any) -> StllmOutput:
+    def forward(
+        self,
+        frames: Tensor,
+        tracks: dict[str, Tensor] | None = None,
+        verdicts: Tensor | None = None,
+        **asked: Any,
+    ) -> StllmOutput:
         """Add the questions' losses to that of the answers; without answers they are all there is.
 
         Args:
             frames: [clips, frames, 3, side, side].
             tracks: Right answers of the video tokens, [clips, tokens] each; None for pictures.
+            verdicts: 1 behind true options, 0 behind false ones, `IGNORED_LABEL` elsewhere, [rows, length].
             asked: The other arguments of the model, if anything is asked about the clips.
         """
-        states: list[Tensor] = []
         decoder: Any = self.model.language_model.get_decoder()
-        layer = decoder.layers[self.middle - 1]
-        handle = layer.register_forward_hook(lambda module, given, result: states.append(result))
-        try:
+        with (
+            _listen(decoder.layers[self.middle - 1]) as middle,
+            _listen(decoder.layers[self.late - 1]) as late,
+        ):
             output = self.model(frames=frames, **asked) if asked else self._look(decoder, frames)
-        finally:
-            handle.remove()
+        assert output.loss is not None
         if tracks is not None:
             # A sequence begins with its clip: nothing stands before it in the prompts of new models.
-            hidden = states[0][:, : tracks["color"].shape[1]]
-            assert output.loss is not None
-            output.loss = output.loss + self._ask(hidden, tracks)
+            output.loss = output.loss + self._ask(middle[0][:, : tracks["color"].shape[1]], tracks)
+        if verdicts is not None and (verdicts != IGNORED_LABEL).any():
+            output.loss = output.loss + self._judge(late[0], verdicts, frames, asked)
         return output
 
     def _look(self, decoder: Any, frames: Tensor) -> StllmOutput:
@@ -158,6 +194,40 @@ class TrackReader(nn.Module):
                 losses = losses * (1 + 3 * (right[known] != NOTHING)) / 2
             loss = loss + losses.mean()
         return loss
+
+    def _judge(self, hidden: Tensor, verdicts: Tensor, frames: Tensor, asked: dict[str, Any]) -> Tensor:
+        """Loss of the verdicts at states of all tokens, [clips, length, hidden]."""
+        right = self._as_laid(verdicts, frames, asked)  # [clips, length]
+        known = right != IGNORED_LABEL
+        states = rms_norm(hidden[known], hidden.shape[-1:])  # [options, hidden]
+        return cross_entropy(self.verdict(states).float(), right[known])
+
+    @torch.no_grad()
+    def _as_laid(self, marks: Tensor, frames: Tensor, asked: dict[str, Any]) -> Tensor:
+        """Put marks of the rows, [rows, length], where the model's sequences have them, [clips, length]."""
+        owners = asked["clip_of_row"].tolist()
+        tokens = self.model.config.tokens_per_clip(frames.shape[1])
+        blank = [frames.new_zeros(tokens, self.verdict.in_features)] * len(owners)
+
+        def join(labels: Tensor) -> sequence.Sequence:
+            return self.model.join(
+                asked["input_ids"], blank, attention_mask=asked["attention_mask"], labels=labels
+            )
+
+        source = sequence.share_clips(join(asked["labels"]), owners).source
+        assert source is not None
+        return join(marks).labels.flatten()[source.clamp_min(0)].masked_fill(source < 0, IGNORED_LABEL)
+
+
+@contextmanager
+def _listen(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what a layer of the language model puts out, [batch, length, hidden] a pass."""
+    states: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda module, given, result: states.append(result))
+    try:
+        yield states
+    finally:
+        handle.remove()
 
 
 QUESTIONS = ("color", "shape", "doing", "first", "began")

@@ -180,7 +180,7 @@ def _tracks_trainer(
         args=trainer_arguments(stage, folder),
         train_dataset=silent if examples is None else examples,
         data_collator=TrackCollator(Collator(tokenizers, model.config)),
-        optimizer=lambda: build_optimizer(model, stage, reader.heads.values()),
+        optimizer=lambda: build_optimizer(model, stage, [*reader.heads.values(), reader.verdict]),
         method=None,
         stage=stage,
     )

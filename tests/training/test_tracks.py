@@ -1,4 +1,5 @@
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -6,10 +7,15 @@ import torch
 
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.model.sequence import IGNORED_LABEL
+from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe import load_recipe
 from st_llm_cli.recipe.schema import Recipe
+from st_llm_cli.recipe.sources import Shapes
 from st_llm_cli.shapes.world import COLORS, MOVEMENTS, MovingShape, Scene, Segment
-from st_llm_cli.training.tracks import TrackStream, tracks_of
+from st_llm_cli.training.data.collator import Collator
+from st_llm_cli.training.data.shapes import draw_shapes, shapes_vocabulary
+from st_llm_cli.training.tokenizer import word_tokenizer
+from st_llm_cli.training.tracks import TrackCollator, TrackReader, TrackStream, tracks_of
 from tests.training.small import small_recipe
 from tests.training.test_build import build
 from tests.training.test_trainer import train
@@ -103,3 +109,30 @@ def test_tracks_are_of_moving_shapes_only(tmp_path: Path) -> None:
     )
     with pytest.raises(RecipeError, match="name 'shapes' sources only"):
         load_recipe(path)
+
+
+def test_options_are_judged_where_they_end(tmp_path: Path) -> None:
+    """The marks of a mixed batch stand at the line breaks behind the options, in the laid sequences too."""
+    recipe = two_layers({})
+    model, tokenizers = build(recipe), Tokenizers(word_tokenizer(shapes_vocabulary()), None)
+    source = Shapes(kind="images", questions_per_clip=3, captions=0, choices=0.6)
+    examples = [draw_shapes(source, Random(seed), 1, 16) for seed in range(6)]
+    assert {task.choice for example in examples for task in example.tasks} == {True, False}
+    batch = TrackCollator(Collator(tokenizers, model.config))(examples)
+    verdicts = batch.pop("verdicts")
+    words = tokenizers.language
+    tasks = [task for example in examples for task in example.tasks]
+    for task, ids, marks in zip(tasks, batch["input_ids"], verdicts, strict=True):
+        options = task.question.split("\n")[2:] if task.choice else []
+        places = (marks != UNKNOWN).nonzero().flatten().tolist()
+        seen = [words.decode(ids[1 : place + 1]).replace(" ", "") for place in places]
+        assert len(seen) == len(options)
+        assert all(text.endswith(each.replace(" ", "")) for text, each in zip(seen, options, strict=True))
+        assert [int(marks[place]) for place in places] == [int(each[1] == task.answer[0]) for each in options]
+    reader = TrackReader(model)
+    frames, _ = batch.pop("frames"), batch.pop("mask_seeds")
+    laid = reader._as_laid(verdicts, frames, batch)
+    for value in (0, 1):
+        assert (laid == value).sum() == (verdicts == value).sum()
+    with_verdicts, without = (reader(frames, verdicts=each, **batch).loss for each in (verdicts, None))
+    assert with_verdicts > without
