@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from st_llm_cli.bench.benchmark import Loaded
+from st_llm_cli.bench.other_readers import readings_of
 from st_llm_cli.bench.parsing import DEGENERATE, EMPTY, SEVERAL, UNPARSED, void_reason
 from st_llm_cli.bench.sample import Prediction, Sample, Verdict
 from st_llm_cli.bench.scoring import SCORERS, answer_words, judge_reply, token_f1
@@ -90,6 +91,8 @@ class Report:
     """By name of the scorer; only those that can read this benchmark's replies."""
     judge_free: dict[str, float]
     """Of written answers: mean F1 of words, share that is the reference, share that holds it; 0 to 1."""
+    readings: dict[str, float]
+    """Share of written multiple-choice replies that other programs' rules would call right."""
     needs_judge: int
     """Predictions that only a judge can score."""
 
@@ -132,7 +135,7 @@ def score_again(
         if judged:
             scorers[name] = _scored(name, judged, order)
     written = [each for each in rows if each.sample.kind in WRITTEN_KINDS]
-    return Report(benchmark, coverage, scorers, _judge_free(written), _unscored(rows))
+    return Report(benchmark, coverage, scorers, _judge_free(written), readings_of(rows), _unscored(rows))
 
 
 def _unscored(predictions: Sequence[Prediction]) -> int:

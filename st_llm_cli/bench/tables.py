@@ -28,6 +28,8 @@ def csv_of(record: RunRecord) -> str:
 def _rows(record: RunRecord) -> Iterator[Row]:
     for scored in record.scorers:
         yield from _scored_rows(scored)
+    for name, share in record.report.readings.items():
+        yield "other reading", name, "", len(record.predictions), 100 * share, "", "", "%", ""
     written = sum(not each.sample.candidates for each in record.predictions)
     for name, value in record.report.judge_free.items():
         yield "without judge", name, "", written, 100 * value, "", "", "%", ""

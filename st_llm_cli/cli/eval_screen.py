@@ -79,6 +79,9 @@ def show_report(report: Report, first: str, judged: Judged | None = None) -> Non
     for scored in report.scorers.values():
         void = f"; {scored.void_but_right} empty ones counted as right" if scored.void_but_right else ""
         console.print(f"{scored.scorer}: {scored.unparsed} replies not readable, {scored.empty} empty{void}")
+    if report.readings:
+        shares = "; ".join(f"{name} {100 * share:.1f} %" for name, share in report.readings.items())
+        console.print(f"right as other programs read the same replies: {shares}")
     for name, value in report.judge_free.items():
         console.print(f"{name}: {value:.3f}")
     if judged is not None:

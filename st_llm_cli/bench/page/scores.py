@@ -50,9 +50,19 @@ def scores_section(record: RunRecord) -> Html | None:
         tag("p", _how_to_read(scored), class_="lead"),
         None if published is None else _legend(published),
         table,
+        _other_readings(record),
         None if published is None else published_notes(record, published),
         id="scores",
     )
+
+
+def _other_readings(record: RunRecord) -> Html | None:
+    """Tell what other programs would make of the same replies; None where all would agree on every one."""
+    readings = record.report.readings
+    if not readings:
+        return None
+    shares = "; ".join(f"{name}: {percent(share)} %" for name, share in readings.items())
+    return tag("p", f"Right as other programs read the same replies. {shares}.", class_="muted")
 
 
 def _how_to_read(scored: Scored) -> str:
