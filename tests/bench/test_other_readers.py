@@ -23,7 +23,7 @@ LETTERS_OF_COLUMNS = {
     "lmms_eval_tvbench_letter": lmms_eval_tvbench,
     "lmms_eval_extract_mcq_answer": lmms_eval_shared,
 }
-# VLMEvalKit's and VideoGPT+'s chains, and the released rule without its bracket: nothing here claims to be them.
+# VLMEvalKit's and VideoGPT+'s chains, and the released rule without its bracket: claimed by nothing here.
 OTHER_CHAINS = {
     "stllm_check_ans_raw",
     "vlmevalkit_exact_matching",
