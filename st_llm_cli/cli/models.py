@@ -89,10 +89,11 @@ def new(
     seed: Annotated[int, typer.Option(min=0, help="Of the weights.")] = 0,
     debug: DebugOption = False,
 ) -> None:
-    """Write a model with random weights, of the sizes a recipe's `model.new` names.
+    """Write the model that a recipe starts from: of random weights, or of published parts joined anew.
 
-    It knows nothing. It is there to measure speed and memory with, and to try things out before real weights
-    are at hand: `stllm models new wide DEST` has the proportions of the 7B model.
+    With `model.new` it knows nothing. It is there to measure speed and memory with, and to try things out
+    before real weights are at hand: `stllm models new wide DEST` has the proportions of the 7B model. With
+    `model.auto` both parts are read from folders or the Hub, and only the Q-Former between them is new.
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.models import make_new

@@ -11,9 +11,9 @@ import typer
 
 from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
-from st_llm_cli.cli.screen import note, progress_of
+from st_llm_cli.cli.screen import note, only_results_on_stdout, progress_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
-from st_llm_cli.cli.train import GpusOption, HostfileOption, Several
+from st_llm_cli.cli.train import GpusOption, HostfileOption, Several, TinyOption, run_folder
 from st_llm_cli.cli.train_screen import training_progress
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def run(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/RECIPE."),
     ] = None,
+    tiny: TinyOption = False,
     gpus: GpusOption = None,
     hostfile: HostfileOption = None,
     cache: CacheOption = None,
@@ -42,13 +43,20 @@ def run(
     Examples:
     - `stllm run my.yaml --output runs/mine`
     - `stllm run my.yaml --gpus 8`
+    - `stllm run my.yaml --tiny`
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.run import check_evaluations, steps_of
 
     loaded = load_recipe(recipe, settings or ())
     check_evaluations(loaded)
-    folder = output or Path("runs") / Path(recipe).stem
+    folder = run_folder(recipe, output, tiny=tiny)
+    if tiny:
+        from st_llm_cli.stages.in_small import in_small
+
+        with only_results_on_stdout():
+            settings = in_small(recipe, settings or (), folder)
+        loaded = load_recipe(recipe, settings)
     tokens = open_cache(cache)
     done: list[str] = []
     skipped: list[str] = []
@@ -73,11 +81,11 @@ def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, s
     from st_llm_cli.stages.train import run
 
     if several.wanted:
-        code = several.run(["--output", str(folder), "--until", step.name])
+        code = several.run(["--output", str(folder), "--until", step.name], results=False)
         if code != 0:
             raise typer.Exit(code)
         return
-    with training_progress(recipe) as show:
+    with training_progress(recipe) as show, only_results_on_stdout():
         run(recipe, folder, show, cache, step.name)
 
 
@@ -85,7 +93,7 @@ def _work(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None) ->
     from st_llm_cli.stages.run import evaluate, fill_cache
 
     work = evaluate if step.kind == "eval" else fill_cache
-    with ExitStack() as stack:
+    with ExitStack() as stack, only_results_on_stdout():
         work(
             recipe,
             step,

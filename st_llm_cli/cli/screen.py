@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import Protocol
 
 from st_llm_cli.errors import StllmError
@@ -38,6 +38,11 @@ def show_error(error: StllmError) -> None:
 def note(text: str) -> None:
     """Say something that is no result."""
     print(f"stllm: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def only_results_on_stdout() -> AbstractContextManager[object]:
+    """Send what libraries print while they work to standard error: standard output is for results."""
+    return redirect_stdout(sys.stderr)
 
 
 class Progress(Protocol):

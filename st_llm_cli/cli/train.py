@@ -11,9 +11,10 @@ import typer
 
 from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
-from st_llm_cli.cli.screen import note
+from st_llm_cli.cli.screen import note, only_results_on_stdout
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.cli.train_screen import training_progress
+from st_llm_cli.errors import UsageError
 
 SCALE = "Several processes"
 
@@ -21,7 +22,19 @@ PLAN = "Plan"
 
 GpusOption = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Processes, one per GPU, or on the CPU.", rich_help_panel=SCALE),
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Processes, one per GPU, or on the CPU; also of a plan.",
+        rich_help_panel=SCALE,
+    ),
+]
+TinyOption = Annotated[
+    bool,
+    typer.Option(
+        "--tiny",
+        help="The same in small, to see it work: random weights of a few thousand, two steps of two clips.",
+    ),
 ]
 HostfileOption = Annotated[
     Path | None,
@@ -40,6 +53,7 @@ def train(
         bool,
         typer.Option("--check-data", help="Only read annotations and media; exit 1 if anything is wrong."),
     ] = False,
+    tiny: TinyOption = False,
     until: Annotated[
         str | None, typer.Option(metavar="NAME", help="Stop after this stage; default: the last.")
     ] = None,
@@ -63,10 +77,6 @@ def train(
             rich_help_panel=PLAN,
         ),
     ] = None,
-    devices: Annotated[
-        int,
-        typer.Option("--devices", metavar="N", min=1, help="Plan for so many of them.", rich_help_panel=PLAN),
-    ] = 1,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -78,9 +88,10 @@ def train(
 
     Examples:
     - `stllm train tiny/shapes`
-    - `stllm train instructblip_qa --dry-run --device a100-80g --devices 8`
+    - `stllm train instructblip_qa --dry-run --device a100-80g --gpus 8`
     - `stllm train my.yaml --set stages.0.train.steps=100 --output runs/try`
     - `stllm train my.yaml --check-data`
+    - `stllm train my.yaml --tiny`
     - `stllm train my.yaml --gpus 8 --set stages.0.train.deepspeed=zero2`
     """
     from st_llm_cli.recipe import load_recipe
@@ -88,6 +99,8 @@ def train(
     from st_llm_cli.training.scale import is_main_process
 
     loaded = load_recipe(recipe, settings or ())
+    if tiny and dry_run:
+        raise UsageError("what is done in small is not worth planning", where="--dry-run", fix="drop --tiny")
     if check_data:
         from st_llm_cli.cli.check_data import check_training_data
 
@@ -96,15 +109,21 @@ def train(
     if dry_run:
         from st_llm_cli.cli.plan import show_plan
 
-        show_plan(loaded, device, devices, as_json=as_json)
+        show_plan(loaded, device, gpus or 1, as_json=as_json)
         return
-    folder = output or Path("runs") / Path(recipe).stem
+    folder = run_folder(recipe, output, tiny=tiny)
+    if tiny:
+        from st_llm_cli.stages.in_small import in_small
+
+        with only_results_on_stdout():
+            settings = in_small(recipe, settings or (), folder)
+        loaded = load_recipe(recipe, settings)
     several = Several(recipe, settings, gpus, hostfile, cache, debug)
     if several.wanted:
         options = ["--output", str(folder), *(["--json"] if as_json else [])]
         raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
     tokens = open_cache(cache)
-    with training_progress(loaded) as show:
+    with training_progress(loaded) as show, only_results_on_stdout():
         result = run(loaded, folder, show, tokens, until)
     if not is_main_process():
         return
@@ -125,6 +144,11 @@ def train(
     note(f"try it: stllm describe VIDEO --model {folder}")
 
 
+def run_folder(recipe: str, output: Path | None, *, tiny: bool) -> Path:
+    """Where a run goes if nothing is said."""
+    return output or Path("runs") / (Path(recipe).stem + ("-tiny" if tiny else ""))
+
+
 @dataclass(frozen=True)
 class Several:
     """The command in several processes: what they are to be told beside where and how far."""
@@ -143,13 +167,13 @@ class Several:
 
         return not is_launched() and (self.hostfile is not None or (self.gpus or 1) > 1)
 
-    def run(self, options: list[str]) -> int:
-        """Run `stllm train` in all of them; its exit code."""
+    def run(self, options: list[str], *, results: bool = True) -> int:
+        """Run `stllm train` in all of them, with its result on standard output or not; its exit code."""
         from st_llm_cli.stages.launch import run_here, run_on_hosts
 
         arguments = ["train", self.recipe, *options, *(["--debug"] if self.debug else [])]
         arguments += [part for setting in self.settings or () for part in ("--set", setting)]
         arguments += [] if self.cache is None else ["--cache", self.cache]
         if self.hostfile is not None:
-            return run_on_hosts(arguments, self.hostfile, self.gpus)
-        return run_here(arguments, self.gpus or 1)
+            return run_on_hosts(arguments, self.hostfile, self.gpus, results=results)
+        return run_here(arguments, self.gpus or 1, results=results)

@@ -104,7 +104,7 @@ def generate(
     options = {**GREEDY, **generation}
     joined = model.join(_ids(model, tokenizers, prompt), video, padding_side="left")
     keep = len(joined.labels[0]) if max_length is None else max_length - options["max_new_tokens"]
-    stop = stop_sequences(tokenizers.language) if stop is None else stop
+    stop = stop_sequences(tokenizers.language, model.config) if stop is None else stop
     new_ids = model.continue_from(
         joined.embeds[:, -keep:],
         joined.attention_mask[:, -keep:],
@@ -122,8 +122,13 @@ def forced_options(config: StllmConfig) -> dict[str, Any]:
     return {}
 
 
-def stop_sequences(tokenizer: Any) -> list[list[int]]:
-    """Ways in which a vocabulary writes `###`: alone, and grown onto a word."""
+def stop_sequences(tokenizer: Any, config: StllmConfig) -> list[list[int]]:
+    """Ways in which a vocabulary writes `###`, the end of an answer: alone, and grown onto a word.
+
+    A model with a chat template of its own ends its answers with a token, and may write headings.
+    """
+    if config.chat_marks is not None:
+        return []
     alone, word = text_ids(tokenizer, "###"), text_ids(tokenizer, "a")
     grown = text_ids(tokenizer, "a###")
     return [alone, grown[len(word) :]] if grown[: len(word)] == word else [alone]
@@ -133,7 +138,8 @@ def reply_text(model: StllmForConditionalGeneration, tokenizers: Tokenizers, ids
     """Decode generated ids into an answer."""
     if model.config.compat == "released":
         return released_reply(tokenizers.language, ids, prompt_format=model.config.prompt_format)
-    return clean_reply(tokenizers.language.decode(ids, skip_special_tokens=True))
+    text: str = tokenizers.language.decode(ids, skip_special_tokens=True)
+    return clean_reply(text) if model.config.chat_marks is None else text.strip()
 
 
 def _ids(model: StllmForConditionalGeneration, tokenizers: Tokenizers, prompt: Prompt) -> Tensor:

@@ -64,6 +64,8 @@ class StllmConfig(PreTrainedConfig):
 
     prompt_format: str = "instructblip"
     """Name in `prompt.PROMPT_FORMATS`: how question and answer are written around the video."""
+    chat_marks: dict[str, str] | None = None
+    """With the prompt format `chat_template`: what the language model's own template writes around turns."""
     max_text_length: int = 256
     """Longest question (Q-Former tokens) and answer (language model tokens)."""
     bos_token_id: int | None = None

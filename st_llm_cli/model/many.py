@@ -144,7 +144,10 @@ def write_all(
         max_new_tokens: Longest answer to each.
         prefix: From `read_prefix`, of these rows and perhaps others.
     """
-    endings = [*stop_sequences(tokenizers.language), *([token] for token in eos_ids(model.config))]
+    endings = [
+        *stop_sequences(tokenizers.language, model.config),
+        *([token] for token in eos_ids(model.config)),
+    ]
     written: list[list[int]] = [[] for _ in rows]
     for places in _batches(model, rows):
         reading = _Reading.of(model, [rows[place] for place in places], prefix)

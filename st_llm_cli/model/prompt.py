@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from st_llm_cli.model import chat_template
 from st_llm_cli.model.config import VIDEO_TOKEN_ID, StllmConfig
 
 Turn = tuple[str, str]
@@ -31,6 +32,9 @@ class Prompt:
 
     def ids(self, tokenizer: Any, config: StllmConfig) -> list[int]:
         """Token ids, with `VIDEO_TOKEN_ID` where the video stands."""
+        if config.chat_marks is not None:
+            text = chat_template.around_video(self.before, self.after, config.chat_marks)
+            return [*text_ids(tokenizer, text[0]), VIDEO_TOKEN_ID, *text_ids(tokenizer, text[1])]
         bos = [] if config.bos_token_id is None else [config.bos_token_id]
         before, after = text_ids(tokenizer, self.before), text_ids(tokenizer, self.after)
         if self.opens_with_bos:
@@ -121,6 +125,10 @@ def turn_ids(tokenizer: Any, config: StllmConfig, question: str, *, first: bool,
         if clips
         else [f"{message}###Human: {asked}"]
     )
+    if config.chat_marks is not None:
+        marks, bos = config.chat_marks, []
+        start = chat_template.opened(texts[0], marks, first=first)
+        texts = [start, *(chat_template.exchanged(text, marks) for text in texts[1:])]
     head, *rest = (text_ids(tokenizer, text) for text in texts)
     behind = [token for piece in rest for token in (VIDEO_TOKEN_ID, *piece)]
     return [*(bos if first else []), *head, *behind]
@@ -278,6 +286,14 @@ PROMPT_FORMATS = {
         video_start="",
         video_end="",
         before_assistant=" ",
+        answer_end="",
+        system="",
+    ),
+    chat_template.NAME: PromptFormat(
+        about="the language model's own chat template, the video in the question",
+        video_start=chat_template.VIDEO_START,
+        video_end=chat_template.VIDEO_END,
+        before_assistant="",
         answer_end="",
         system="",
     ),

@@ -139,7 +139,7 @@ class Session:
         self.turns: list[Turn] = []
         self._prefix = PrefixCache()
         self._asked: dict[ShownClip, tuple[str, Sight]] = {}
-        stops, ends = answering.stop_sequences(tokenizers.language), eos_ids(model.config)
+        stops, ends = answering.stop_sequences(tokenizers.language, model.config), eos_ids(model.config)
         self._endings = [*stops, *([token] for token in ends)]
 
     @property
@@ -357,7 +357,7 @@ class Session:
             )
             return
         # Nothing is settled before the last beam is, and beams want a cache each.
-        stops = answering.stop_sequences(self.tokenizers.language)
+        stops = answering.stop_sequences(self.tokenizers.language, self.model.config)
         ids = self.model.continue_from(
             prompt.embeds,
             torch.ones(prompt.embeds.shape[:2], dtype=torch.long, device=prompt.embeds.device),
@@ -370,7 +370,8 @@ class Session:
         """Take up one more token; the new text that no later token can change."""
         draft.first_token_seconds = draft.first_token_seconds or time.perf_counter() - draft.began
         draft.ids.append(token)
-        text = settled_text(self.tokenizers.language.decode(draft.ids, skip_special_tokens=True))
+        text = self.tokenizers.language.decode(draft.ids, skip_special_tokens=True)
+        text = settled_text(text, headings=self.model.config.chat_marks is not None)
         if text != draft.shown and text.startswith(draft.shown):
             piece, draft.shown = text[len(draft.shown) :], text
             return piece
@@ -410,6 +411,12 @@ class _StopWhen(StoppingCriteria):
         return torch.full((len(input_ids),), self.should_stop(), device=input_ids.device)
 
 
-def settled_text(text: str) -> str:
-    """The part of a decoded answer that later tokens cannot change: no half characters, no half `###`."""
-    return text.split("###")[0].rstrip("#").rstrip("\ufffd").strip()
+def settled_text(text: str, *, headings: bool = False) -> str:
+    """The part of a decoded answer that later tokens cannot change: no half characters, no half `###`.
+
+    Args:
+        text: All that is decoded so far.
+        headings: Whether `###` is text like any other, rather than the end of the answer.
+    """
+    said = text if headings else text.split("###")[0].rstrip("#")
+    return said.rstrip("\ufffd").strip()

@@ -15,6 +15,9 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         if recipe.model.lora is not None:
             what = "adds to a language model that has learnt, which a new one has not; give a checkpoint"
             problems.append(Problem(("model", "lora"), what))
+    if recipe.model.auto is not None and recipe.model.lora is not None:
+        what = "belongs to a checkpoint that stays; write one with `stllm models new RECIPE DEST` and name it"
+        problems.append(Problem(("model", "lora"), what))
     for index, stage in enumerate(recipe.stages):
         if stage.train is not None:
             place: Place = ("stages", index, "train")
@@ -130,10 +133,10 @@ def _scale(train: Train, place: Place) -> list[Problem]:
 def _order(recipe: Recipe) -> list[Problem]:
     """Stages that come before what they need, or are in vain."""
     problems = []
-    trained = recipe.model.checkpoint is not None
+    trained, encodes = recipe.model.checkpoint is not None, recipe.model.new is None
     for index, stage in enumerate(recipe.stages):
         trained = trained or stage.train is not None
-        if not trained:
+        if not trained and not (stage.extract_features is not None and encodes):
             what = "comes before training, and a new model knows nothing yet; move it behind"
             kind = "eval" if stage.eval is not None else "extract_features"
             problems.append(Problem(("stages", index, kind), what))

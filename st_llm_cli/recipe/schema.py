@@ -98,6 +98,17 @@ class NewModel(Block):
     """Language model."""
 
 
+class AutoModel(Block):
+    """A pair of published parts, as transformers' Auto classes load them; the Q-Former between is new."""
+
+    vision: str
+    """Vision encoder: folder or Hub id, such as `google/siglip2-base-patch16-256`."""
+    language: str
+    """Causal language model with a chat template: folder or Hub id, such as `Qwen/Qwen3-1.7B`."""
+    qformer: NewQFormer = NewQFormer(hidden_dim=768, num_layers=6, num_heads=12, num_queries=32)
+    """Q-Former."""
+
+
 class Masking(Block):
     """Dynamic masking of video tokens during training: the share dropped is drawn anew at every step."""
 
@@ -144,12 +155,14 @@ class Model(Block):
     """The model: its weights to start from, and how the clip's tokens reach the language model."""
 
     checkpoint: str | None = None
-    """Folder or name of a model to start from. Exactly one of `checkpoint` and `new` is given."""
+    """Folder or name of a model to start from. Exactly one of `checkpoint`, `new` and `auto` is given."""
     variant: Variant | None = None
     """What the checkpoint is, of the variants that `stllm models list` names. It is refused if it is another,
     and `--dry-run` knows its sizes before it is there."""
     new: NewModel | None = None
     """A small model with random weights."""
+    auto: AutoModel | None = None
+    """A published vision encoder and a published language model, joined anew."""
     video_input: Literal["all", "mean", "residual"] = "all"
     """`all`: every token of every frame; `mean`: averaged over frames; `residual`: global-local, local
     frames with the mean of all frames added."""
@@ -167,8 +180,8 @@ class Model(Block):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if (self.checkpoint is None) == (self.new is None):
-            raise ValueError("give exactly one of 'checkpoint' and 'new'")
+        if [self.checkpoint, self.new, self.auto].count(None) != 2:
+            raise ValueError("give exactly one of 'checkpoint', 'new' and 'auto'")
         if self.variant is not None and self.checkpoint is None:
             raise ValueError("'variant' says what 'checkpoint' is, and there is none")
         return self

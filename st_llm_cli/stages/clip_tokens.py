@@ -210,10 +210,15 @@ class ClipTokens:
             seconds: What encoding it took.
 
         Raises:
-            CacheError: If they cannot be written.
+            CacheError: If they cannot be written, or the encoder computes in another type by now.
             VideoError: If the video has gone meanwhile.
         """
         request = asked.request
+        now = str(self.model.vision_model.dtype).removeprefix("torch.")
+        if now != self._encoder.dtype:  # DeepSpeed casts all of the model
+            what = f"the encoder is in {now} now: its tokens are not those of {self._encoder.dtype}"
+            fix = "fill the cache before training: `stllm run`, or `stllm extract-features RECIPE`"
+            raise CacheError(what, fix=fix)
         if asked.media is None or self.cache.media.of(request.path) != asked.media:
             return
         view = View(seen.indices, seen.times_seconds, seen.source)
@@ -283,7 +288,7 @@ class ClipTokens:
             made = self.model.encode_vision([frames.to(self.model.device)])
             if self.level == "queries":
                 made = self.model.encode_queries(made)
-        return made[0].cpu()
+        return made[0].cpu().to(getattr(torch, self._encoder.dtype))
 
     def _go_on_without(self, error: StllmError) -> None:
         if self._may_write:

@@ -11,6 +11,7 @@ from st_llm_cli.errors import UsageError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.model.lora import is_adapter, read_adapter
 from st_llm_cli.model.tokenizers import save_tokenizers
+from st_llm_cli.training.scale import choose_accelerator
 
 CARD = """\
 ---
@@ -71,6 +72,7 @@ def export(run: str, destination: Path, dtype: str = "auto") -> Exported:
     """
     if destination.exists():
         raise UsageError("exists already", where=str(destination), fix="name a new folder")
+    choose_accelerator()
     model, tokenizers, folder = load_checkpoint(run, device="cpu", dtype=dtype)
     unfinished = destination.with_name(f".{destination.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -30,13 +30,14 @@ def is_launched() -> bool:
     return "RANK" in os.environ
 
 
-def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None) -> int:
+def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None, *, results: bool = True) -> int:
     """Run `stllm` on every machine of a DeepSpeed hostfile, by DeepSpeed's launcher.
 
     Args:
         arguments: Of `stllm`.
         hostfile: A line each, `NAME slots=GPUS`.
         gpus: GPUs of each machine to use; all if None.
+        results: Whether what it has to say is a result, for standard output.
 
     Returns:
         Exit code.
@@ -61,10 +62,10 @@ def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None) -> 
         raise TrainingError("pdsh, which reaches the other machines, is missing", where="--hostfile", fix=fix)
     count = [] if gpus is None else ["--num_gpus", str(gpus)]
     command = [launcher, "--hostfile", str(hostfile), *count, "--module", "st_llm_cli", *arguments]
-    return subprocess.run(command).returncode
+    return subprocess.run(command, stdout=None if results else sys.stderr).returncode
 
 
-def run_here(arguments: Sequence[str], processes: int) -> int:
+def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) -> int:
     """Run `stllm` in several processes of this machine, one for each GPU, or on the CPU where there is none.
 
     The first process speaks for all. Signals reach every process; if one fails, the others are ended.
@@ -72,6 +73,7 @@ def run_here(arguments: Sequence[str], processes: int) -> int:
     Args:
         arguments: Of `stllm`.
         processes: How many.
+        results: Whether what the first has to say is a result, for standard output.
 
     Returns:
         Exit code of the first one that failed, else 0.
@@ -92,7 +94,7 @@ def run_here(arguments: Sequence[str], processes: int) -> int:
                 environment = {**os.environ, **environment_of(rank, processes, port)}
                 environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP's advice about itself
                 environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-                started.add(command, environment, None if rank == 0 else errors[rank - 1])
+                started.add(command, environment, None if rank == 0 else errors[rank - 1], results=results)
             failed = started.wait()
         if failed is None:
             return 0
@@ -123,15 +125,18 @@ class _Processes:
                 process.kill()
             process.wait()
 
-    def add(self, command: list[str], environment: dict[str, str], errors: Path | None) -> None:
+    def add(
+        self, command: list[str], environment: dict[str, str], errors: Path | None, *, results: bool
+    ) -> None:
         """Start one; what it says goes to a file, if one is given."""
+        out = None if results else sys.stderr
         quiet: IO[bytes] | None = None if errors is None else errors.open("wb")
         # A group of its own: Ctrl-C reaches this process alone, which passes it on once.
         self.all.append(
             subprocess.Popen(
                 command,
                 env=environment,
-                stdout=None if errors is None else subprocess.DEVNULL,
+                stdout=out if errors is None else subprocess.DEVNULL,
                 stderr=quiet,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

@@ -81,10 +81,11 @@ def run_import(conversion: Conversion, destination: Path, step: Callable[[str], 
 
 
 def make_new(recipe: Recipe, destination: Path, seed: int = 0) -> None:
-    """Write the model that a recipe starts from, before any training: random weights of the sizes it names.
+    """Write the model that a recipe starts from, before any training.
 
     Args:
-        recipe: A recipe with a `model.new`.
+        recipe: A recipe with a `model.new`, random weights of the sizes it names, or with a `model.auto`,
+            published parts that are joined.
         destination: Folder that does not exist, or is empty.
         seed: Of the weights.
 
@@ -92,13 +93,16 @@ def make_new(recipe: Recipe, destination: Path, seed: int = 0) -> None:
         RecipeError: If the recipe starts from a checkpoint.
         CheckpointError: If the destination is taken, or cannot be written.
     """
+    from st_llm_cli.training.pair import start_pair
+    from st_llm_cli.training.scale import choose_accelerator
     from st_llm_cli.training.start import start_new
 
-    if recipe.model.new is None:
+    if recipe.model.checkpoint is not None:
         what = f"starts from {recipe.model.checkpoint!r}: there is nothing to make"
-        raise RecipeError(what, where="model", fix="name a recipe with a 'model.new' block, such as 'wide'")
+        raise RecipeError(what, where="model", fix="name a recipe with a 'model.new' or 'model.auto' block")
     refuse_taken(destination)
-    model, tokenizers = start_new(recipe, seed)
+    choose_accelerator()
+    model, tokenizers = (start_new if recipe.model.auto is None else start_pair)(recipe, seed)
     with appearing_whole(destination) as folder:
         model.save_pretrained(folder)
         save_tokenizers(tokenizers, folder)

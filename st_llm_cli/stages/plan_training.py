@@ -23,9 +23,9 @@ from st_llm_cli.training.costs import StepFlops, step_flops
 from st_llm_cli.training.devices import Device, named_device
 from st_llm_cli.training.memory import Memory, Setup, memory_of, setup_of
 from st_llm_cli.training.method import apply_method
-from st_llm_cli.training.ready import prepare, seen_text
-from st_llm_cli.training.rehearsal import Prepare, patches_of, rehearse, without_contents
-from st_llm_cli.training.step import StepShape, TextSizes, step_shape
+from st_llm_cli.training.ready import config_of_start, prepare, seen_text
+from st_llm_cli.training.rehearsal import Prepare, rehearse, without_contents
+from st_llm_cli.training.step import StepShape, TextSizes, patches_of, step_shape
 
 SUGGESTED_SHARE = 0.9
 """Share of the memory that a suggested batch may fill."""
@@ -145,10 +145,10 @@ def planned_config(recipe: Recipe) -> tuple[StllmConfig, str]:
     Raises:
         CheckpointError: If the checkpoint is not there, and the recipe names no variant.
     """
-    from st_llm_cli.training.ready import config_of_new
-
     if recipe.model.checkpoint is None:
-        return config_of_new(recipe), "the recipe"
+        auto = recipe.model.auto
+        where = "the recipe" if auto is None else f"{auto.vision} and {auto.language}"
+        return config_of_start(recipe), where
     name, variant = recipe.model.checkpoint, recipe.model.variant
     if variant is not None and name not in BUNDLED and not Path(name).is_dir():
         config, sizes_from = published_config(variant), f"variant {variant} as published"

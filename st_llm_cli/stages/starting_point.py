@@ -18,6 +18,7 @@ from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.training.method import apply_method
+from st_llm_cli.training.pair import start_pair
 from st_llm_cli.training.start import start_new
 
 
@@ -49,8 +50,11 @@ def starting_point(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
     if start is None and recipe.model.new is not None:
         model, tokenizers = start_new(recipe, stage.seed)
         return Begun(model, tokenizers, None, None)
+    if start is None and recipe.model.auto is not None:
+        model, tokenizers = start_pair(recipe, stage.seed)
+        return Begun(model, tokenizers, None, None)
     source = recipe.model.checkpoint if start is None else str(start)
-    assert source is not None, "the schema asks for one of `new` and `checkpoint`"
+    assert source is not None, "the schema asks for one origin"
     lora = recipe.model.lora
     if lora is not None and lora.quantize is not None:
         _check_quantization()

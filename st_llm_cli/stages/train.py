@@ -81,7 +81,7 @@ def run(
     # Of all stages at once: that the data of the second are missing is no news for after the first.
     sources = {stage.name: open_checked(stage) for stage in recipe.training}
     if is_main_process():
-        _claim(output, recipe)
+        claim(output, recipe)
     trained, skipped = [], []
     start: Path | None = None
     for number, stage in enumerate(recipe.training, start=1):
@@ -99,8 +99,12 @@ def run(
     return TrainResult(result, tuple(trained), tuple(skipped))
 
 
-def _claim(output: Path, recipe: Recipe) -> None:
-    """Make the run folder, or make sure that it belongs to this recipe."""
+def claim(output: Path, recipe: Recipe) -> None:
+    """Make the run folder, or make sure that it belongs to this recipe.
+
+    Raises:
+        TrainingError: If it does not.
+    """
     text = dump_recipe(recipe)
     path = output / "recipe.yaml"
     if path.exists():

@@ -45,7 +45,7 @@ def new_config(
         local["num_local_frames"] = model.num_local_frames
     return StllmConfig(
         vision_config=_vision(new.vision),
-        qformer_config=_qformer(new.qformer, new.vision, words),
+        qformer_config=qformer_config(new.qformer, new.vision.hidden_dim, words),
         text_config=_language(new.language, words, special),
         num_queries=new.qformer.num_queries,
         video_input=model.video_input,
@@ -72,6 +72,13 @@ def new_model(config: StllmConfig, seed: int) -> StllmForConditionalGeneration:
         model = StllmForConditionalGeneration(config)
         _initialise(model)
     return model
+
+
+def random_model(config: StllmConfig, seed: int) -> StllmForConditionalGeneration:
+    """Make a model of any parts with the random weights that transformers gives them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return StllmForConditionalGeneration(config)
 
 
 def place_codes(rows: int, columns: int, dim: int) -> Tensor:
@@ -142,9 +149,16 @@ def _vision(new: NewVision) -> InstructBlipVisionConfig:
     )
 
 
-def _qformer(
-    new: NewQFormer, vision: NewVision, words: int
+def qformer_config(
+    new: NewQFormer, vision_dim: int, words: int
 ) -> Blip2QFormerConfig | InstructBlipQFormerConfig:
+    """Write the configuration of a new Q-Former.
+
+    Args:
+        new: Its block in the recipe.
+        vision_dim: Width of the vision encoder.
+        words: Tokens of the question that it may read.
+    """
     kind = InstructBlipQFormerConfig if new.reads_question else Blip2QFormerConfig
     return kind(
         vocab_size=words,
@@ -152,7 +166,7 @@ def _qformer(
         intermediate_size=_MLP_RATIO * new.hidden_dim,
         num_hidden_layers=new.num_layers,
         num_attention_heads=new.num_heads,
-        encoder_hidden_size=vision.hidden_dim,
+        encoder_hidden_size=vision_dim,
         cross_attention_frequency=1,
         # Every sample is seen once: there is nothing to overfit.
         hidden_dropout_prob=0.0,

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
-from st_llm_cli.training.step import StepShape
+from st_llm_cli.training.step import StepShape, patches_of
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def vision_flops(model: StllmForConditionalGeneration, images: int) -> float:
     """Forward pass of the vision tower: 2·P·n + 4·layers·n²·width for n patches an image."""
     vision: Any = model.vision_model
     config = vision.config
-    patches = (config.image_size // config.patch_size) ** 2
-    tokens = patches + (config.model_type == "instructblip_vision_model")  # its class token
+    patches, tokens = (config.image_size // config.patch_size) ** 2, patches_of(model.config)
     matrices = 2 * matrix_weights(vision.encoder) * tokens
     embedding = 2 * 3 * config.patch_size**2 * config.hidden_size * patches
     attention = 4 * config.num_hidden_layers * tokens**2 * config.hidden_size
@@ -127,9 +126,9 @@ def qformer_flops(model: StllmForConditionalGeneration, shape: StepShape) -> flo
 
     One pass a frame; where it reads the question, one a frame and question.
     """
-    config, vision = model.config.qformer_config, model.config.vision_config
+    config = model.config.qformer_config
     reads = model.config.reads_question
-    patches = (vision.image_size // vision.patch_size) ** 2 + 1
+    patches = patches_of(model.config)
     queries, question = _queries(model), shape.text.question if reads else 0
     cost = 0.0
     for name, module in model.qformer.model.encoder.named_modules():

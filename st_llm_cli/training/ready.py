@@ -16,6 +16,7 @@ from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.shapes import shapes_vocabulary
 from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.training.optimizer import freeze
+from st_llm_cli.training.pair import config_of_pair
 from st_llm_cli.training.rehearsal import Prepare
 from st_llm_cli.training.step import TYPICAL_TEXT, TextSizes
 from st_llm_cli.training.tokenizer import word_tokenizer
@@ -29,6 +30,15 @@ def config_of_new(recipe: Recipe) -> StllmConfig:
     new = recipe.model.new
     assert new is not None, "the caller looks whether the recipe starts from nothing"
     return new_config(recipe.model, new, word_tokenizer(shapes_vocabulary()), recipe.video.num_frames)
+
+
+def config_of_start(recipe: Recipe) -> StllmConfig:
+    """Configuration of the model that a recipe makes, of nothing or of published parts.
+
+    Raises:
+        CheckpointError: If a part is not there.
+    """
+    return config_of_new(recipe) if recipe.model.auto is None else config_of_pair(recipe)
 
 
 def prepare(recipe: Recipe, stage: Train) -> Prepare:

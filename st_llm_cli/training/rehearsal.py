@@ -25,7 +25,7 @@ from transformers.initialization import no_init_weights
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.sequence import Sequence
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, masked_video_loss
-from st_llm_cli.training.step import StepShape
+from st_llm_cli.training.step import StepShape, patches_of
 
 Prepare = Callable[[StllmForConditionalGeneration], Any]
 """Does to a model what training does before its first step: freezing, adapters, checkpointing."""
@@ -209,13 +209,6 @@ def _queries(model: StllmForConditionalGeneration, shape: StepShape) -> list[Ten
         return model.encode_queries(features)
     features = [clip for clip in features for _ in range(rows // shape.clips)]
     return model.encode_queries(features, torch.zeros(rows, shape.text.question, dtype=torch.long))
-
-
-def patches_of(config: StllmConfig) -> int:
-    """Feature vectors of one frame."""
-    vision = config.vision_config
-    class_token = vision.model_type == "instructblip_vision_model"
-    return int(vision.image_size // vision.patch_size) ** 2 + class_token
 
 
 def _joined(video: list[Tensor], text: Tensor) -> Sequence:

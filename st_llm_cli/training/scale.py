@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import sysconfig
+import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.recipe import recipes_folder
 from st_llm_cli.recipe.schema import DEEPSPEED, Train
+from st_llm_cli.training.build_locks import remove_left_locks
 
 
 def process_count() -> int:
@@ -29,6 +31,20 @@ def process_count() -> int:
 def is_main_process() -> bool:
     """Whether this is the process that writes and speaks for all of them."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait_for(path: Path, seconds: float = 300.0) -> None:
+    """Wait until the main process has written something.
+
+    Raises:
+        TrainingError: If it has not after a while.
+    """
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > deadline:
+            what = f"the main process has not written it after {seconds:.0f} s"
+            raise TrainingError(what, where=str(path), fix="use a folder that all machines see")
+        time.sleep(0.1)
 
 
 def samples_of_a_step(stage: Train) -> int:
@@ -46,9 +62,7 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     stages = list(stages)
     for stage in stages:
         _check_precision(stage)
-    if not _has_gpu():
-        # Also without DeepSpeed: where it is installed, transformers loads it, and it says what it found.
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    choose_accelerator()
     shared = [stage for stage in stages if stage.deepspeed is not None]
     if not shared:
         return
@@ -59,9 +73,17 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     # ninja is installed beside Python, which need not be on the path of whoever calls it by its full name.
     beside = sysconfig.get_path("scripts")
     os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        remove_left_locks()
     if "RANK" not in os.environ:
         # Without these DeepSpeed asks MPI, which few machines have.
         os.environ.update(environment_of(rank=0, processes=1, port=free_port()))
+
+
+def choose_accelerator() -> None:
+    """Tell DeepSpeed what there is: transformers loads it where it is there, and it would say so aloud."""
+    if not _has_gpu():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def environment_of(rank: int, processes: int, port: int) -> dict[str, str]:

@@ -96,3 +96,10 @@ def frames_of(config: StllmConfig, stage: Train) -> int:
     pictures = [source.shapes is not None and source.shapes.kind == "images" for source in stage.data]
     single = stage.objective == "cells" or (pictures and all(pictures))
     return 1 if single else config.num_frames
+
+
+def patches_of(config: StllmConfig) -> int:
+    """Feature vectors that a vision encoder makes of one frame, its class token among them if it has one."""
+    vision = config.vision_config
+    class_token = not vision.model_type.startswith("siglip")
+    return int(vision.image_size // vision.patch_size) ** 2 + class_token

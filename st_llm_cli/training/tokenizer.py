@@ -1,14 +1,15 @@
-"""A word-level tokenizer for a language model made from nothing: one token per word or mark."""
+"""Tokenizers for language models made from nothing: a token per word or mark, or per byte."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer
+from tokenizers.decoders import ByteLevel as Bytes
 from tokenizers.decoders import Fuse, Replace, WordPiece
 from tokenizers.decoders import Sequence as Decoders
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Split
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Split
 from transformers import PreTrainedTokenizerFast
 
 PAD, END, UNKNOWN = "[PAD]", "</s>", "[UNK]"
@@ -47,6 +48,29 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         unk_token=UNKNOWN,
         clean_up_tokenization_spaces=False,
     )
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Make a tokenizer that can write any text, a token for each byte."""
+    ids = {character: index for index, character in enumerate([PAD, END, *sorted(ByteLevel.alphabet())])}
+    tokenizer = Tokenizer(BPE(ids, merges=[]))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = Bytes()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, bos_token=END, eos_token=END, unk_token=PAD
+    )
+
+
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """Make a tokenizer of bytes with a chat template, ChatML, as Qwen and many others have it."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"]})
+    tokenizer.bos_token = None
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return tokenizer
 
 
 # As the world of moving shapes cuts its texts; a digit is a word, so that any number can be written.

@@ -65,3 +65,18 @@ def test_a_run_of_another_recipe_is_refused(stllm: Stllm, recipe: Path, tmp_path
     ran = stllm("train", recipe, "--output", run, "--set", "stages.0.train.lr=1e-5")
     assert ran.code == 1
     assert "holds a run of another recipe, or of other settings (give another --output)" in ran.err
+
+
+def test_settings_of_the_user_win_over_small_ones(stllm: Stllm, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = ["--set", "stages.0.train.steps=3", "--set", "stages.0.train.save_every=0"]
+    ran = stllm("train", "wide", "--tiny", "--output", run, *settings)
+    assert ran.code == 0, ran.err
+    assert [json.loads(line)["steps"] for line in (run / "metrics.jsonl").open()] == [3, 3, 3]
+    again = stllm("train", "wide", "--tiny", "--output", run, *settings, "--json")
+    assert json.loads(again.out)["skipped"] == ["answers"]
+
+
+def test_a_small_run_is_not_planned(stllm: Stllm) -> None:
+    ran = stllm("train", "wide", "--tiny", "--dry-run")
+    assert ran.code == 2 and "not worth planning" in ran.err

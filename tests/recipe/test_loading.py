@@ -133,8 +133,12 @@ WRONG = {
     "missing key": ("      steps: 10\n", "", "line 7, stages.0.train.steps: is missing"),
     "number for a block": ("{num_frames: 8}", "8", "video: must be a block with the keys num_frames"),
     "unknown preset": ("{mean: 0.4}", "papr", "model.masking: unknown preset 'papr'; known: released, paper"),
-    "no origin": ("new: {}", "video_input: all", "line 3, model: give exactly one of 'checkpoint' and 'new'"),
-    "two origins": ("new: {}", "new: {}\n  checkpoint: x", "give exactly one of 'checkpoint' and 'new'"),
+    "no origin": (
+        "new: {}",
+        "video_input: all",
+        "line 3, model: give exactly one of 'checkpoint', 'new' and",
+    ),
+    "two origins": ("new: {}", "new: {}\n  checkpoint: x", "give exactly one of 'checkpoint', 'new' and"),
     "unknown stage": ("- train:", "- trian:", "line 7, stages.0.trian: unknown key; did you mean 'train'?"),
     "masking the mean": (
         "new: {}",
