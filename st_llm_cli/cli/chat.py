@@ -32,6 +32,7 @@ from st_llm_cli.cli.options import (
     TemperatureOption,
     TopPOption,
 )
+from st_llm_cli.cli.picture_terminal import check_pictures
 from st_llm_cli.cli.times import seconds_of
 from st_llm_cli.cli.token_cache import open_cache
 from st_llm_cli.errors import UsageError, VideoNotFoundError
@@ -77,6 +78,10 @@ def chat(
             help="Earlier turns the model is shown; default: all that fit, 1 for the bundled model.",
         ),
     ] = None,
+    pictures: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="How /show draws frames: auto, kitty, iterm, sixel or blocks."),
+    ] = "auto",
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -101,6 +106,7 @@ def chat(
     - `stllm chat clip.mp4 -q "What moves first?" -q "Where to?"`
     - `echo "What moves?" | stllm chat clip.mp4`
     """
+    check_pictures(pictures, "--pictures")
     _check_files(videos or [], load)
     generation = _generation(max_new_tokens, temperature, top_p, num_beams, repetition_penalty, seed)
     window = (
@@ -112,6 +118,7 @@ def chat(
     with busy("loading the model", with_terminal):
         video_model = _load(model, device, dtype, cache)
     desk = _set_up(video_model, visual_tokens, remember, generation, with_terminal, frames, fps, reader)
+    desk.pictures = pictures
     begin(desk, [desk.view(path, start=window[0], end=window[1]) for path in videos or []], load)
     if with_terminal:
         from st_llm_cli.cli.chat_terminal import converse

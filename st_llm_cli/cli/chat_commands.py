@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from st_llm_cli.cli.chat_desk import Desk, cost
+from st_llm_cli.cli.picture_terminal import check_pictures
 from st_llm_cli.cli.times import clock, window_of
 from st_llm_cli.errors import UsageError
 
@@ -89,7 +91,7 @@ def frames(desk: Desk, argument: str) -> None:
 
 def show(desk: Desk, argument: str) -> None:
     """Draw the frames."""
-    from st_llm_cli.cli.filmstrip import MOST_FRAMES, film_strip
+    from st_llm_cli.cli.filmstrip import MOST_FRAMES, draw_film_strip
 
     if not desk.chat.seen:
         raise UsageError("there is no video yet", where="/show", fix="give one: /video FILE")
@@ -97,8 +99,7 @@ def show(desk: Desk, argument: str) -> None:
         total = len(seen.clip.times_seconds)
         some = f"{MOST_FRAMES} of " if total > MOST_FRAMES else ""
         desk.tell(f"{seen.view.path.name}: {some}{total} frames as the model sees them")
-        for line in film_strip(desk.chat.pictures(seen), desk.console):
-            desk.console.print(line, no_wrap=True, overflow="crop", crop=True)
+        draw_film_strip(desk.chat.pictures(seen), desk.console, desk.screen())
 
 
 def reset(desk: Desk, argument: str) -> None:
@@ -148,27 +149,34 @@ def load(desk: Desk, argument: str) -> None:
 
 
 def set_option(desk: Desk, argument: str) -> None:
-    """Change how to answer, or list how."""
+    """Change how to answer and draw, or list how."""
     name, _, value = argument.replace("=", " ").partition(" ")
-    name = name.strip().removeprefix("--").replace("-", "_")
-    known = [field.name for field in fields(desk.generation)]
+    name, value = name.strip().removeprefix("--").replace("-", "_"), value.strip()
+    now = {**asdict(desk.generation), "pictures": desk.pictures}
     if not name:
-        for option in known:
-            desk.console.print(f"{option} {getattr(desk.generation, option)}", highlight=False)
+        for option, chosen in now.items():
+            desk.console.print(f"{option} {chosen}", highlight=False)
         return
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        fix = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    if name not in now:
+        close = difflib.get_close_matches(name, now, n=1)
+        fix = f"did you mean {close[0]}?" if close else f"there are {', '.join(now)}"
         raise UsageError(f"no option '{name}'", where="/set", fix=fix)
-    now = getattr(desk.generation, name)
+    if name == "pictures":
+        desk.pictures = check_pictures(value, "/set pictures")
+    else:
+        changed: dict[str, Any] = {name: _number(value, name, now[name])}
+        desk.generation = replace(desk.generation, **changed)
+    new = desk.pictures if name == "pictures" else getattr(desk.generation, name)
+    desk.tell(f"{name} is {new} now, was {now[name]}")
+
+
+def _number(text: str, name: str, now: int | float) -> int | float:
+    """Read a number of the kind that an option is."""
     try:
-        new = type(now)(value.strip())
+        return type(now)(text)
     except ValueError as error:
         kind = "a whole number" if isinstance(now, int) else "a number"
-        what = f"'{value.strip()}' is not {kind}"
-        raise UsageError(what, where=f"/set {name}", fix=f"it is {now} now") from error
-    desk.generation = replace(desk.generation, **{name: new})
-    desk.tell(f"{name} is {new} now, was {now}")
+        raise UsageError(f"'{text}' is not {kind}", where=f"/set {name}", fix=f"it is {now} now") from error
 
 
 def timing(desk: Desk, argument: str) -> None:
@@ -244,7 +252,7 @@ COMMANDS = {
     "reset": Command(reset, "", "forget what was said, not the video"),
     "save": Command(save, "[FILE]", "save the conversation"),
     "load": Command(load, "FILE", "take up a saved conversation; moved videos are found again"),
-    "set": Command(set_option, "[NAME VALUE]", "how to answer: temperature, max_new_tokens …"),
+    "set": Command(set_option, "[NAME VALUE]", "how to answer and draw: temperature, pictures …"),
     "timing": Command(timing, "[on|off]", "what each answer costs"),
     "why-not-working": Command(why_not_working, "", "what may be wrong with the answers"),
     "quit": Command(leave, "", "leave; so does Ctrl-D"),

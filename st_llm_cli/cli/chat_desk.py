@@ -6,12 +6,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from st_llm_cli.cli.picture_terminal import Screen, look_at_terminal
 from st_llm_cli.cli.screen import note
 from st_llm_cli.cli.times import clock
 
@@ -40,6 +41,9 @@ class Desk:
     """File the conversation was saved to or loaded from."""
     told: set[str] = field(default_factory=set)
     """What was said once already and need not be said again."""
+    pictures: str = "auto"
+    """How frames are drawn: one of `picture_terminal.PICTURES`."""
+    _screen: Screen | None = None
 
     def tell(self, text: str) -> None:
         """Say something that is no result: among the conversation, or on standard error for a script."""
@@ -47,6 +51,16 @@ class Desk:
             self.console.print(text, style="dim", markup=False, highlight=False)
         else:
             note(text)
+
+    def screen(self) -> Screen:
+        """What frames are drawn on; a terminal is asked when it is needed first."""
+        if self.pictures == "blocks" or not self.interactive:
+            return Screen("blocks" if self.pictures == "auto" else self.pictures)
+        if self._screen is None:
+            self._screen = look_at_terminal()
+        if self.pictures != "auto":
+            return replace(self._screen, pictures=self.pictures)
+        return Screen("blocks") if self.console.no_color else self._screen
 
     def introduce(self, seen: Seen) -> None:
         """Say what was looked at, and what speaks against trusting the answers."""

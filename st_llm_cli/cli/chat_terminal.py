@@ -108,7 +108,7 @@ def _option_names() -> list[str]:
 
     from st_llm_cli.model.decoding import Generation
 
-    return [field.name for field in fields(Generation)]
+    return [*(field.name for field in fields(Generation)), "pictures"]
 
 
 def _end_of(desk: Desk, text: str) -> Text | Markdown:

@@ -78,6 +78,7 @@ def test_a_line_that_fails_does_not_stop_the_next(stllm: Stllm, micro: Path, cli
         (["CLIP", "--load", "x.json", "-q", "?"], 2, "--load: a saved conversation brings its own videos"),
         (["--load", "x.json", "-q", "?"], 1, "x.json: cannot be read: No such file or directory"),
         (["CLIP", "-q", "?", "--top-p", "0.5"], 2, "--top-p: needs --temperature above 0"),
+        (["CLIP", "-q", "?", "--pictures", "x"], 2, "--pictures: no way 'x' to draw"),
         (["CLIP", "-q", "?", "--visual-tokens", "x"], 2, "no way 'x' to make visual tokens"),
         (["CLIP", "-q", "?", "--start", "x"], 2, "--start: 'x' is not a time"),
         (["CLIP", "-q", "?", "--start", "99"], 1, "the clip was to start at 99.0 s"),
@@ -206,6 +207,16 @@ def test_show_draws_the_frames(desk: Desk) -> None:
     assert "0:00.6" in said
 
 
+@pytest.mark.parametrize(
+    ("kind", "begins"), [("kitty", "\x1b_G"), ("iterm", "\x1b]1337"), ("sixel", "\x1bP")]
+)
+def test_show_draws_as_it_was_told(desk: Desk, kind: str, begins: str) -> None:
+    assert do(desk, f"/set pictures {kind}") == f"pictures is {kind} now, was auto\n"
+    assert begins in do(desk, "/show")
+    do(desk, "/set pictures blocks")
+    assert "\x1b" not in do(desk, "/show")
+
+
 def test_undo_and_reset(desk: Desk) -> None:
     assert do(desk, "/undo") == "nothing was said yet\n"
     ask(desk)
@@ -266,6 +277,10 @@ def test_why_not_working_names_what_is_wrong(desk: Desk) -> None:
         ("/clip 3", "/clip: '3' is not a stretch of time (write 0:10-0:25 or 0:10-)"),
         ("/frames 0", "/frames: '0' is not a number of frames (write /frames 16)"),
         ("/set temprature 1", "/set: no option 'temprature' (did you mean temperature?)"),
+        (
+            "/set pictures gif",
+            "/set pictures: no way 'gif' to draw (choose auto, kitty, iterm, sixel, blocks)",
+        ),
         ("/set seed x", "/set seed: 'x' is not a whole number (it is 0 now)"),
         ("/set top_p 3", "top_p: 3.0 does not work (give a share above 0, at most 1)"),
         ("/timing maybe", "/timing: 'maybe' is neither on nor off (/timing on)"),
@@ -280,11 +295,11 @@ def test_a_command_that_cannot_be_done_leaves_everything_as_it_was(
     desk: Desk, line: str, complaint: str
 ) -> None:
     ask(desk)
-    before = desk.chat, list(desk.chat.seen), list(desk.chat.turns), desk.generation
+    before = desk.chat, list(desk.chat.seen), list(desk.chat.turns), desk.generation, desk.pictures
     with pytest.raises(StllmError) as caught:
         do(desk, line)
     assert str(caught.value) == complaint
-    assert (desk.chat, desk.chat.seen, desk.chat.turns, desk.generation) == before
+    assert (desk.chat, desk.chat.seen, desk.chat.turns, desk.generation, desk.pictures) == before
 
 
 def test_a_path_is_taken_for_what_it_is(desk: Desk, clips: Path) -> None:

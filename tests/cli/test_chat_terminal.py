@@ -1,15 +1,21 @@
 """The conversation in a terminal: one faked in this process, and a real one driven by tmux."""
 
+import fcntl
 import io
 import os
+import pty
+import select
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
@@ -23,6 +29,8 @@ from st_llm_cli.cli.chat_terminal import SlashCompleter, converse, write_markdow
 from st_llm_cli.model.decoding import Generation
 from st_llm_cli.stages.chat import Chat, View
 from st_llm_cli.stages.video_model import load_model
+from st_llm_cli.video.reader import read_clip
+from tests.cli.drawn import sixel_pictures
 
 
 def completions(line: str) -> list[str]:
@@ -216,3 +224,57 @@ def test_a_narrow_terminal_without_colours(terminal: Tmux, folder: Path, micro: 
     assert max(map(len, shown.splitlines())) <= 40
     terminal.type("C-d")
     assert "Traceback" not in terminal.wait_for("LEFT 0")
+
+
+class Answering:
+    """A terminal with pictures: it answers what it is asked, and keeps all that is written to it."""
+
+    ANSWERS = ((b"\x1b[c", b"\x1b[6;20;10t\x1b[?62;4;22c"), (b"\x1b[6n", b"\x1b[1;1R"))
+
+    def __init__(self, command: str) -> None:
+        self.far, near = pty.openpty()
+        fcntl.ioctl(near, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.running = subprocess.Popen(
+            ["sh", "-c", command], stdin=near, stdout=near, stderr=near, start_new_session=True
+        )
+        os.close(near)
+        self.heard = b""
+
+    def wait_for(self, text: bytes | None, seconds: float = 180) -> str:
+        """What was written by the time there was this text in it, or by the end."""
+        until = time.monotonic() + seconds
+        while text is None or text not in self.heard:
+            assert time.monotonic() < until, self.heard[-2000:]
+            if select.select([self.far], [], [], 0.1)[0]:
+                try:
+                    new = os.read(self.far, 4096)
+                except OSError:  # how Linux says that the other end is closed
+                    break
+                for question, answer in self.ANSWERS:
+                    os.write(self.far, answer * new.count(question))
+                self.heard += new
+        assert text is None or text in self.heard, self.heard[-2000:]
+        return self.heard.decode(errors="replace")
+
+    def stop(self) -> None:
+        self.running.kill()
+        self.running.wait()
+        os.close(self.far)
+
+
+@pytest.mark.slow
+def test_a_terminal_with_pictures_is_drawn_pictures(folder: Path, micro: Path) -> None:
+    there = Answering(f"unset TMUX STY; export TERM=foot; {command(micro, folder)}")
+    try:
+        there.wait_for(b"Ctrl-D leaves")
+        os.write(there.far, b"/show\r/quit\r")
+        said = there.wait_for(None)
+    finally:
+        there.stop()
+    (pixels,) = sixel_pictures(said)
+    clip = read_clip(folder / "a.mp4", num_frames=4, transform=load_model(str(micro)).transform)
+    wide = pixels.shape[1] // 4
+    for number, frame in enumerate(clip.frames):
+        middle = pixels[pixels.shape[0] // 2, number * wide + wide // 2, :3]
+        close = np.abs(middle.astype(int) - frame[frame.shape[0] // 2, frame.shape[1] // 2])
+        assert close.max() < 40
