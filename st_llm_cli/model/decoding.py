@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
-    DynamicCache,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -24,6 +23,7 @@ from transformers import (
 
 from st_llm_cli.errors import UsageError
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
+from st_llm_cli.model.growing_cache import GrowingCache
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 
 PREFILL_CHUNK = 1024
@@ -98,7 +98,7 @@ class PrefixCache:
 
     def __init__(self) -> None:
         self.places: list[Place] = []
-        self.cache = DynamicCache()
+        self.cache = GrowingCache()
 
     def begin(self, places: Sequence[Place]) -> int:
         """Forget all that a new sequence does not begin with.
@@ -137,7 +137,7 @@ class PrefixCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.places, self.cache = [], DynamicCache()
+        self.places, self.cache = [], GrowingCache()
 
 
 def places_of(ids: Sequence[int], sights: Sequence[Sight]) -> list[Place]:
