@@ -34,7 +34,7 @@ class GrowingLayer(DynamicLayer):
         length = self.get_seq_length()
         end = length + key_states.shape[-2]
         if end > self._rooms[0].shape[-2]:
-            size = -(-max(end, length + length // 4) // STEP) * STEP
+            size = -(-max(end, length + length // 2) // STEP) * STEP
             self._rooms = _larger(self._rooms[0], length, size), _larger(self._rooms[1], length, size)
         for room, states in zip(self._rooms, (key_states, value_states), strict=True):
             room[..., length:end, :] = states

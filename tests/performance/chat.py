@@ -34,8 +34,8 @@ from tests.performance.wide import wide_checkpoint
 NUM_FRAMES = 16
 QUESTIONS = ("What color is the circle?", "What does it do first?", "And then?", "Where is it at the end?")
 READS_QUESTION = "model.new.qformer.reads_question=true"
-LONG_ANSWER = 96
-"""Tokens of an answer in a long conversation; random weights do not end before."""
+LONG_FRAMES, LONG_ANSWER = 32, 40
+"""Frames and tokens of an answer in a long conversation, which fill the context in 20 turns."""
 
 
 def first_token_seconds(model: VideoModel, frames: torch.Tensor, **settings: object) -> list[float]:
@@ -76,7 +76,7 @@ def peak_of_conversation(turns: int) -> None:
     """Print the peak memory of the process along a conversation."""
     model = load_model(str(wide_checkpoint()))
     session = Session(model.model, model.tokenizers)
-    session.show("clip", frames=torch.randn(NUM_FRAMES, 3, 224, 224))
+    session.show("clip", frames=torch.randn(LONG_FRAMES, 3, 224, 224))
     peaks, dropped, full_after = [], 0, turns
     for number in range(1, turns + 1):
         for _ in session.ask(QUESTIONS[number % len(QUESTIONS)], Generation(max_new_tokens=LONG_ANSWER)):
