@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 FORMAT = "stllm tokens 1"
 SUFFIX = ".safetensors"
-MOST_HEADER_BYTES = 64 * 2**20
 ALIGNMENT = 64
-BLOCK_BYTES = 2**20
-"""Data is read and added up in blocks that stay in the processor's cache: a third faster. A multiple of 8."""
-_PLACE_OF_DIGEST = b'"header":""'
+_OPENING = b'{"__metadata__":{"header":"'
+"""How a header begins; the digest of what comes before and after it follows."""
 _DIGEST_BYTES = 40
+_AFTER_DIGEST = len(_OPENING) + _DIGEST_BYTES
+_decode = json.JSONDecoder().raw_decode  # half the time of json.loads, which counts where a read takes 0.3 ms
 TYPE_NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}
 """PyTorch's names of types, and those of safetensors."""
 _OUR_NAMES = {short: name for name, short in TYPE_NAMES.items()}
@@ -111,7 +111,8 @@ def pack(key: Key, tokens: Tensor, about: Mapping[str, Any]) -> tuple[bytes, mem
     whole = {"__metadata__": metadata, "tokens": array}
     text = json.dumps(whole, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text) + _DIGEST_BYTES) % ALIGNMENT)  # PyTorch likes data at multiples of 64
-    header = _sealed(text)
+    rest = text.removeprefix(_OPENING)
+    header = _OPENING + _seal(rest) + rest
     return len(header).to_bytes(8, "little") + header, flat.data
 
 
@@ -128,20 +129,19 @@ def read_entry(path: str | Path, key: str) -> Entry:
     """
     import torch
 
-    with open(path, "rb", buffering=0) as file:
+    with FileIO(path) as file:
         status = os.fstat(file.fileno())
-        header = read_header(file, status.st_size, path)
-        if header.key != key:
-            raise _damaged(path, "it is about something else than its name says")
-        data = np.empty(header.data_bytes, dtype=np.uint8)
-        total = 0
-        for start in range(0, len(data), BLOCK_BYTES):
-            block = data[start : start + BLOCK_BYTES]
-            _read_into(file, block, path)
-            total += add_up(block)  # while it is still in the processor's cache
-    if _sum_text(total) != header.sum:
+        whole = np.empty(status.st_size, dtype=np.uint8)  # [bytes of the file]
+        _read_into(file, whole, path)
+    length = int.from_bytes(whole[:8].tobytes(), "little")
+    header = _understand(whole[8 : 8 + length].tobytes(), length, len(whole), path)
+    if header.key != key:
+        raise _damaged(path, "it is about something else than its name says")
+    data = whole[header.data_start :]
+    if _sum_text(add_up(data)) != header.sum:
         raise _damaged(path, "its tokens are not those that were written")
-    tokens = torch.frombuffer(data, dtype=getattr(torch, header.dtype)).view(header.shape)
+    tokens = torch.frombuffer(whole, dtype=getattr(torch, header.dtype), offset=header.data_start)
+    tokens = tokens.view(header.shape)
     return Entry(tokens, header.about, status.st_mtime)
 
 
@@ -180,7 +180,12 @@ def read_header(file: FileIO, size: int, path: str | Path) -> Header:
         DamagedEntryError: If it is not.
     """
     length = int.from_bytes(file.read(8), "little")
-    raw = file.read(length) if length <= MOST_HEADER_BYTES else b""
+    raw = file.read(length) if length < size else b""
+    return _understand(raw, length, size, path)
+
+
+def _understand(raw: bytes, length: int, size: int, path: str | Path) -> Header:
+    """See that a header is as written, and that its file is as long as it says."""
     if len(raw) != length or not raw:
         raise _damaged(path, "it has no header")
     try:
@@ -199,13 +204,16 @@ def _interpret(raw: bytes) -> Header:
     Raises:
         ValueError: If it is not to the last byte what `pack` wrote; so do the errors of missing parts.
     """
-    whole = json.loads(raw.decode())  # json would guess at the encoding of bytes
-    metadata, array = whole["__metadata__"], whole["tokens"]
-    if _sealed(raw.replace(metadata["header"].encode(), b"", 1)) != raw or metadata["format"] != FORMAT:
+    rest = raw[_AFTER_DIGEST:]
+    if raw[:_AFTER_DIGEST] != _OPENING + _seal(rest):
         raise ValueError("changed since it was written")
+    whole, _ = _decode(raw.decode())
+    metadata, array = whole["__metadata__"], whole["tokens"]
+    if metadata["format"] != FORMAT:
+        raise ValueError("of another format")
     return Header(
         key=metadata["key"],
-        about=json.loads(metadata["about"]),
+        about=_decode(metadata["about"])[0],
         dtype=_OUR_NAMES[array["dtype"]],
         shape=tuple(array["shape"]),
         sum=metadata["sum"],
@@ -225,10 +233,9 @@ def _sum_text(total: int) -> str:
     return f"{total % 2**64:016x}"
 
 
-def _sealed(header: bytes) -> bytes:
-    """Fill in the digest of a header, which has an empty place for it."""
-    digest = hashlib.blake2b(header, digest_size=20).hexdigest()
-    return header.replace(_PLACE_OF_DIGEST, _PLACE_OF_DIGEST[:-1] + digest.encode() + b'"', 1)
+def _seal(rest: bytes) -> bytes:
+    """Digest of a header, given what follows the digest's place in it."""
+    return hashlib.blake2b(_OPENING + rest, digest_size=_DIGEST_BYTES // 2).hexdigest().encode()
 
 
 def _read_into(file: FileIO, target: NDArray[np.uint8], path: str | Path) -> None:
@@ -236,7 +243,7 @@ def _read_into(file: FileIO, target: NDArray[np.uint8], path: str | Path) -> Non
     while done < len(target):
         count = file.readinto(target[done:].data)
         if not count:
-            raise _damaged(path, f"it ends {len(target) - done} bytes of tokens too early")
+            raise _damaged(path, f"it ends {len(target) - done} bytes too early")
         done += count
 
 

@@ -49,7 +49,7 @@ class Key:
     def _text(self) -> str:
         return _CANONICAL.encode(vars(self))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Name of the entry: 40 hexadecimal digits."""
         return digest_of(self.canonical())

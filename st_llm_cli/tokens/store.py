@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from st_llm_cli.errors import CacheError
 from st_llm_cli.tokens.atomic import cannot_write, write_whole
 from st_llm_cli.tokens.entry import SUFFIX, DamagedEntryError, Entry, pack, read_entry
-from st_llm_cli.tokens.key import digest_of
 from st_llm_cli.tokens.media import MediaDigests
 from st_llm_cli.tokens.memo import Memo
 from st_llm_cli.tokens.root import cache_root
@@ -86,11 +85,11 @@ class TokenCache:
 
     def path(self, key: Key) -> Path:
         """Where the entry of a key lies, if it is there."""
-        return Path(self._place(key.canonical()))
+        return Path(self._place(key))
 
     def has(self, key: Key) -> bool:
         """Whether there is an entry; it may still turn out damaged when it is read."""
-        return os.path.exists(self._place(key.canonical()))
+        return os.path.exists(self._place(key))
 
     def get(self, key: Key) -> Tensor | None:
         """Read tokens.
@@ -106,10 +105,9 @@ class TokenCache:
 
     def find(self, key: Key) -> Entry | None:
         """Read tokens and what was noted about them. See `get`."""
-        canonical = key.canonical()
-        place = self._place(canonical)
+        place = self._place(key)
         try:
-            entry = read_entry(place, canonical)
+            entry = read_entry(place, key.canonical())
         except FileNotFoundError:
             self.use.misses += 1
             return None
@@ -158,9 +156,9 @@ class TokenCache:
             self.damaged.mkdir(parents=True, exist_ok=True)
             os.replace(path, self.damaged / f"{path.name}.{time.time_ns()}")
 
-    def _place(self, canonical: str) -> str:
+    def _place(self, key: Key) -> str:
         """Where an entry lies; text, because paths as objects take a tenth of the time of a read."""
-        name = digest_of(canonical)
+        name = key.digest
         return f"{self.entries}{os.sep}{name[:2]}{os.sep}{name}{SUFFIX}"
 
     def _make_root(self) -> None:
