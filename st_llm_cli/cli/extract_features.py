@@ -78,11 +78,23 @@ def extract_features(
         str, typer.Option(metavar="NAME", help="pyav, torchcodec or decord.", rich_help_panel=READING)
     ] = "pyav",
     workers: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Clips decoded at a time.", rich_help_panel=READING)
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Clips decoded (on a CPU, also encoded) at a time.",
+            rich_help_panel=READING,
+        ),
     ] = 2,
     batch_frames: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Frames encoded at once.", rich_help_panel=READING)
-    ] = 64,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Frames encoded at once; default: 16 on a CPU, else 64.",
+            rich_help_panel=READING,
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(

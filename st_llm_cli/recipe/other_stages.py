@@ -13,9 +13,9 @@ class ExtractFeatures(Block):
     """Encode the clips of the training data once and keep their tokens; names as on the command line."""
 
     workers: Positive = 2
-    """Clips decoded at a time."""
-    batch_frames: Positive = 64
-    """Frames encoded at once."""
+    """Clips decoded at a time; on a processor, also batches encoded at a time."""
+    batch_frames: Positive | None = None
+    """Frames encoded at once; if absent, 16 on a processor and 64 elsewhere."""
     deadline: Annotated[float, Field(gt=0)] = 120.0
     """Seconds after which a clip is given up."""
     max_failures: NotNegative | None = None

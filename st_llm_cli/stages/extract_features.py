@@ -1,21 +1,29 @@
 """Fill the token cache: decode many clips, encode them in full batches, keep what came out.
 
-Three things go on at once, each bounded: child processes decode a few clips ahead, this thread encodes, and
-one more thread writes. What is finished is on disk and is never done again, however the run ends.
+Three things go on at once, each bounded: child processes decode a few clips ahead, threads encode, and one
+more thread writes. What is finished is on disk and is never done again, however the run ends.
+
+On a processor, encoding is most of the work, and one batch at a time would leave cores idle: as many batches
+are encoded at once as clips are decoded, the threads PyTorch may use shared out among them. On an
+accelerator, one thread keeps it busy.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+import torch
 
 from st_llm_cli.errors import DataError, StllmError, UsageError
-from st_llm_cli.stages.clip_tokens import Asked, ClipTokens, SeenClip
+from st_llm_cli.stages.clip_tokens import Asked, ClipTokens
 from st_llm_cli.video.reader import DEFAULT_DEADLINE_SECONDS, read_clips
 from st_llm_cli.video.request import Request, check_request
 
@@ -23,8 +31,10 @@ if TYPE_CHECKING:
     from st_llm_cli.video.clip import Clip
     from st_llm_cli.video.transform import Transform
 
-WRITES_AHEAD = 8
-"""Clips that may wait to be written, in memory, before encoding waits for them."""
+BATCH_FRAMES = 64
+"""Frames an accelerator encodes at once, unless a number is asked for."""
+BATCH_FRAMES_CPU = 16
+"""The same of a processor, where larger batches take memory and are no faster (measured)."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,11 @@ class Wish:
     reader: str = "pyav"
     """Name of the video reader."""
     workers: int = 2
-    """Clips decoded at a time."""
+    """Clips decoded at a time; on a processor, also batches encoded at a time."""
     deadline: float = DEFAULT_DEADLINE_SECONDS
     """Seconds after which a clip is given up."""
-    batch_frames: int = 64
-    """Frames that go through the encoder at once."""
+    batch_frames: int | None = None
+    """Frames that go through the encoder at once; None takes what suits the device."""
     stop_at_error: bool = False
     """Whether the first clip that fails ends the run."""
     max_failures: int | None = None
@@ -116,7 +126,6 @@ def extract(
         DataError: If more clips failed than may.
         StllmError: Of the first clip that failed, if that is to end the run.
     """
-    run = _Run(tokens, wish, report)
     under_way: dict[Request, tuple[Asked, float]] = {}
 
     def unknown() -> Iterator[Request]:
@@ -128,14 +137,48 @@ def extract(
                 under_way[request] = asked, time.monotonic()
                 yield request
 
-    with run.writer:
+    with ThreadPoolExecutor(1, "write-tokens") as writer, _encoders(tokens, wish) as encoders:
+        run = _Run(tokens, wish, report, encoders, writer)
         clips = read_clips(unknown(), workers=wish.workers, deadline=wish.deadline, in_order=False)
         for request, clip in clips:
             asked, began = under_way.pop(request)
             run.take(asked, clip, time.monotonic() - began)
         run.encode_waiting()
-        run.finish_writing(0)
+        run.finish(0)
     return run.tally
+
+
+def encoders_of(tokens: ClipTokens, wish: Wish) -> int:
+    """How many batches are encoded at once."""
+    on_processor = tokens.model.device.type == "cpu"
+    return min(wish.workers, torch.get_num_threads()) if on_processor else 1
+
+
+def batch_frames_of(tokens: ClipTokens, wish: Wish) -> int:
+    """How many frames go through the encoder at once."""
+    fitting = BATCH_FRAMES_CPU if tokens.model.device.type == "cpu" else BATCH_FRAMES
+    return wish.batch_frames or fitting
+
+
+@contextmanager
+def _encoders(tokens: ClipTokens, wish: Wish) -> Iterator[ThreadPoolExecutor]:
+    """Threads that encode, among which the threads of PyTorch are shared out meanwhile."""
+    count, before = encoders_of(tokens, wish), torch.get_num_threads()
+    torch.set_num_threads(before // count)
+    pool = ThreadPoolExecutor(count, "encode-clips")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)  # where the run ends early: what waits need not be encoded
+        torch.set_num_threads(before)
+
+
+class _Batch(NamedTuple):
+    """Clips that are being encoded and written."""
+
+    asked: list[Asked]
+    writes: Future[list[Future[None]]]
+    """Once they are encoded: what is done when each is written."""
 
 
 @dataclass
@@ -145,11 +188,17 @@ class _Run:
     tokens: ClipTokens
     wish: Wish
     report: Callable[[Outcome], None]
+    encoders: ThreadPoolExecutor
+    writer: ThreadPoolExecutor
     tally: Tally = field(default_factory=Tally)
-    writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "write-tokens"))
     waiting: list[tuple[Asked, Clip]] = field(default_factory=list)
-    """Clips that are read and not yet encoded."""
-    writing: list[tuple[Asked, Future[None]]] = field(default_factory=list)
+    """Clips that are read and not yet being encoded."""
+    under_way: deque[_Batch] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.batch_frames = batch_frames_of(self.tokens, self.wish)
+        # One more than are being encoded, so that the next begins at once.
+        self.most_batches = encoders_of(self.tokens, self.wish) + 1
 
     def take(self, asked: Asked, clip: Clip | StllmError, seconds: float) -> None:
         """Take in a clip that was read, or the error that stands for it."""
@@ -159,32 +208,41 @@ class _Run:
         if isinstance(clip, StllmError):
             self.through(Outcome(asked.request.path, clip, seconds))
             return
+        if self._frames_waiting() + len(clip.frames) > self.batch_frames:
+            self.encode_waiting()  # these as one pass, rather than a full one and a small rest
         self.waiting.append((asked, clip))
-        if sum(len(clip.frames) for _, clip in self.waiting) >= self.wish.batch_frames:
+        if self._frames_waiting() >= self.batch_frames:
             self.encode_waiting()
 
+    def _frames_waiting(self) -> int:
+        return sum(len(clip.frames) for _, clip in self.waiting)
+
     def encode_waiting(self) -> None:
-        """Encode the clips that wait for it, and hand their tokens to the writer."""
+        """Have the clips that wait for it encoded, once there are not too many batches before them."""
         if not self.waiting:
             return
+        self.finish(self.most_batches - 1)
+        batch, self.waiting = self.waiting, []
+        writes = self.encoders.submit(self._encode, batch)
+        self.under_way.append(_Batch([asked for asked, _ in batch], writes))
+
+    def _encode(self, batch: list[tuple[Asked, Clip]]) -> list[Future[None]]:
+        """Encode clips and hand their tokens to the writer, in a thread of its own."""
         began = time.perf_counter()
-        seen = self.tokens.encode([clip for _, clip in self.waiting], self.wish.batch_frames)
-        total = sum(len(clip.indices) for clip in seen)
-        per_frame = (time.perf_counter() - began) / total
-        for (asked, _), clip in zip(self.waiting, seen, strict=True):
-            self.finish_writing(WRITES_AHEAD)
-            self.writing.append((asked, self._write(asked, clip, per_frame * len(clip.indices))))
-        self.waiting.clear()
+        seen = self.tokens.encode([clip for _, clip in batch], self.batch_frames)
+        per_frame = (time.perf_counter() - began) / sum(len(clip.indices) for clip in seen)
+        return [
+            self.writer.submit(self.tokens.keep, asked, clip, per_frame * len(clip.indices))
+            for (asked, _), clip in zip(batch, seen, strict=True)
+        ]
 
-    def _write(self, asked: Asked, clip: SeenClip, seconds: float) -> Future[None]:
-        return self.writer.submit(self.tokens.keep, asked, clip, seconds)
-
-    def finish_writing(self, may_wait: int) -> None:
-        """Wait until at most so many clips are still to be written."""
-        while len(self.writing) > may_wait:
-            asked, future = self.writing.pop(0)
-            future.result()
-            self.through(Outcome(asked.request.path))
+    def finish(self, may_be_left: int) -> None:
+        """Wait until at most so many batches are still to be encoded and written."""
+        while len(self.under_way) > may_be_left:
+            batch = self.under_way.popleft()
+            for asked, written in zip(batch.asked, batch.writes.result(), strict=True):
+                written.result()
+                self.through(Outcome(asked.request.path))
 
     def through(self, outcome: Outcome) -> None:
         """Count a clip, tell about it, and end the run if that is one failure too many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,11 @@ from statistics import mean
 
 from st_llm_cli.errors import DataError, StllmError
 from st_llm_cli.stages.clip_tokens import ClipTokens
-from st_llm_cli.stages.extract_features import Outcome, Wish
+from st_llm_cli.stages.extract_features import Outcome, Wish, batch_frames_of
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
 
-CHECK_FRAMES = 16
-"""Frames read of each clip to see whether it is sound, unless a number is asked for."""
 CHECK_FRAMES = 16
 """Frames read of each clip to see whether it is sound, unless a number is asked for."""
 PROBES = 10
@@ -79,9 +78,10 @@ def plan(tokens: ClipTokens, requests: Sequence[Request], wish: Wish) -> Plan:
     if not clips:
         first = next(error for error in found if isinstance(error, StllmError))
         raise DataError("none of the clips tried out can be read", where=str(probes[0].path), fix=str(first))
-    tokens.encode(clips[:1], wish.batch_frames)  # the first pass of a process is slower than the others
+    batch_frames = batch_frames_of(tokens, wish)
+    tokens.encode(clips[:1], batch_frames)  # the first pass of a process is slower than the others
     began = time.monotonic()
-    seen = tokens.encode(clips, wish.batch_frames)
+    seen = tokens.encode(clips, batch_frames)
     encode_seconds = (time.monotonic() - began) / len(clips)
     frames = mean(len(clip.indices) for clip in clips)
     return Plan(
@@ -93,8 +93,19 @@ def plan(tokens: ClipTokens, requests: Sequence[Request], wish: Wish) -> Plan:
         flops=round(_flops(tokens, clips[0]) / len(clips[0].frames) * frames * len(requests)),
         decode_seconds=decode_seconds,
         encode_seconds=encode_seconds,
-        hours=max(decode_seconds / wish.workers, encode_seconds) * len(requests) / 3600,
+        hours=_seconds_per_clip(tokens, wish, decode_seconds, encode_seconds) * len(requests) / 3600,
     )
+
+
+def _seconds_per_clip(tokens: ClipTokens, wish: Wish, decode_seconds: float, encode_seconds: float) -> float:
+    """Decoding and encoding go on side by side; on a processor they share its cores."""
+    import torch
+
+    apart = max(decode_seconds / wish.workers, encode_seconds)
+    if tokens.model.device.type != "cpu":
+        return apart
+    work = decode_seconds + encode_seconds * torch.get_num_threads()
+    return max(apart, work / (os.cpu_count() or 1))
 
 
 def _flops(tokens: ClipTokens, clip: Clip) -> int:

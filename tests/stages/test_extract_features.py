@@ -1,9 +1,12 @@
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from st_llm_cli.errors import CacheError, DataError, NotAVideoError, UsageError
 from st_llm_cli.shapes.encode import Encoding, write_video
@@ -138,33 +141,101 @@ def test_more_frames_than_a_bt_adapter_knows_are_skipped(videos: list[Path], tmp
     assert "4 frames are more than the model tells apart" in str(outcome.error)
 
 
-def test_reading_stays_a_few_clips_ahead_of_encoding(
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """What a computer of two cores gives PyTorch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_processor_encodes_as_many_batches_at_once_as_it_decodes_clips(
     tokens: ClipTokens, videos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken: list[int] = []
-    real = extract_features.read_clips
+    together = threading.Barrier(2)  # passed by two at a time only
+    threads: list[int] = []
+    encode = ClipTokens.encode
+
+    def watched(self: ClipTokens, *arguments: object) -> object:
+        together.wait(timeout=60)
+        threads.append(torch.get_num_threads())
+        return encode(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ClipTokens, "encode", watched)
+    good = [videos[index] for index in (0, 1, 3, 4)]
+    assert run(tokens, good, Wish(workers=2, batch_frames=4))[0].encoded == 4
+    assert threads == [1, 1, 1, 1]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_batches_encoded_at_once_give_the_same_tokens_as_one_at_a_time(
+    tokens: ClipTokens, folder: Path, videos: list[Path], tmp_path: Path
+) -> None:
+    run(tokens, videos, Wish(workers=2, batch_frames=4))
+    alone = opened(folder, tmp_path / "alone")
+    run(alone, videos, Wish(workers=1, batch_frames=4))
+    for request in wanted(videos[3:]):
+        kept, other = tokens.ask(request).known, alone.ask(request).known
+        assert kept is not None and other is not None
+        seen, expected = tokens.recall(kept), alone.recall(other)
+        assert seen is not None and expected is not None
+        assert torch.equal(seen.tokens, expected.tokens)
+
+
+@pytest.mark.parametrize("batch_frames", [4, 8])
+def test_reading_stays_a_few_clips_ahead_of_writing(
+    tokens: ClipTokens, videos: list[Path], monkeypatch: pytest.MonkeyPatch, batch_frames: int
+) -> None:
+    under_way: list[int] = []
+    written: list[object] = []
+    read, keep = extract_features.read_clips, ClipTokens.keep
 
     def counted(requests: Iterator[Request], **options: object) -> Iterator[object]:
         def each() -> Iterator[Request]:
             for number, request in enumerate(requests, start=1):
-                taken.append(number)
+                under_way.append(number - len(written))
                 yield request
 
-        return real(each(), **options)  # type: ignore[arg-type]
+        return read(each(), **options)  # type: ignore[arg-type]
 
-    ahead: list[int] = []
-    encode = ClipTokens.encode
-
-    def watched(self: ClipTokens, clips: list[object], *arguments: object) -> object:
-        ahead.append(len(taken) - len(clips))
-        return encode(self, clips, *arguments)  # type: ignore[arg-type]
+    def slow(self: ClipTokens, *arguments: object) -> None:
+        time.sleep(0.1)
+        keep(self, *arguments)  # type: ignore[arg-type]
+        written.append(arguments)
 
     monkeypatch.setattr(extract_features, "read_clips", counted)
-    monkeypatch.setattr(ClipTokens, "encode", watched)
+    monkeypatch.setattr(ClipTokens, "keep", slow)
+    clips = [replace(request, seed=seed) for seed in range(8) for request in wanted(videos[3:])]
+    extract(tokens, clips, Wish(workers=1, batch_frames=batch_frames), lambda outcome: None)
+    clips_a_batch = batch_frames // 4
+    assert len(under_way) == len(written) == 24
+    # Two that are read, one handed over, those that wait for their batch to be full, and two batches.
+    assert 4 <= max(under_way) <= 2 + 1 + clips_a_batch + 2 * clips_a_batch
+
+
+def test_batches_are_filled_across_clips_and_never_overfull(
+    tokens: ClipTokens, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    encode = ClipTokens._encode_batch
+
+    def watched(self: ClipTokens, frames: torch.Tensor) -> torch.Tensor:
+        passes.append(len(frames))
+        return encode(self, frames)
+
+    monkeypatch.setattr(ClipTokens, "_encode_batch", watched)
     good = [videos[index] for index in (0, 1, 3, 4, 5)]
-    run(tokens, good, Wish(workers=1, batch_frames=4))
-    assert len(ahead) == 5
-    assert max(taken - number for number, taken in enumerate(ahead)) <= 2  # workers + 1
+    run(tokens, good, Wish(batch_frames=8))
+    assert passes == [8, 8, 4]
+    passes.clear()
+    run(tokens, good, Wish(num_frames=3, batch_frames=8))
+    assert passes == [6, 6, 3]
+    passes.clear()
+    run(tokens, videos[:1], Wish(num_frames=9, batch_frames=4))
+    assert passes == [4, 4, 1]
 
 
 def test_ledger_has_a_line_for_each_clip_skipped(tmp_path: Path) -> None:
