@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from st_llm_cli.cli.feature_sources import jobs_of, model_for, own_of, recipe_in, videos_in
+from st_llm_cli.cli.feature_sources import benchmark_in, jobs_of, model_for, own_of, recipe_in, requests_of
 from st_llm_cli.cli.options import (
     MODEL,
     CacheOption,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from st_llm_cli.stages.share import Share
     from st_llm_cli.stages.video_model import VideoModel
     from st_llm_cli.tokens.store import TokenCache
+    from st_llm_cli.video.request import Request
 
 READING = "How to read"
 FAILURES = "What to do when a clip fails"
@@ -45,13 +46,13 @@ def extract_features(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders, patterns, lists (.txt, .json, .jsonl, .csv), - for a list, or one recipe.",
+            help="Files, folders, patterns, lists (.txt, .json, .jsonl, .csv, -), a recipe, a benchmark.",
         ),
     ],
     bench: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="SOURCE is the folder of this benchmark: as `stllm eval` reads its clips."
+            metavar="NAME", help="SOURCE is the folder of this benchmark, where its layout does not tell."
         ),
     ] = None,
     model: Annotated[
@@ -136,7 +137,7 @@ def extract_features(
     Examples:
     - `stllm extract-features videos/ --dry-run`
     - `stllm extract-features train.jsonl --model DIR --frames 16 --max-failures 100`
-    - `stllm extract-features recipe.yaml`, `stllm extract-features MVBench/ --bench mvbench`
+    - `stllm extract-features recipe.yaml`, `stllm extract-features MVBench/`
     - `torchrun --nproc-per-node 8 -m st_llm_cli extract-features videos/`
     """
     from st_llm_cli.stages.extract_features import Wish
@@ -146,17 +147,18 @@ def extract_features(
     if on_error not in ("skip", "fail"):
         raise UsageError(f"unknown choice '{on_error}'", where="--on-error", fix="skip or fail")
     wish = Wish(frames, fps, reader, workers, deadline, batch_frames, on_error == "fail", max_failures)
-    recipe = recipe_in(sources, bench, wish, check)
+    bench = benchmark_in(sources, bench)
+    recipe = recipe_in(sources, bench, wish)
     share = share_of(shard)
     if check:
-        _check(own_of(videos_in(sources), share), wish, as_json)
+        _check(own_of(requests_of(sources, recipe, bench, wish), share), wish, as_json)
         return
     opened = open_cache(cache)
     if opened is None:
         what = "the cache is turned off, and filling it is all this command does"
         raise UsageError(what, where="--cache", fix="name a folder")
     loaded = _load(model_for(model, recipe), device, dtype, opened, share)
-    jobs = jobs_of(sources, recipe, bench, wish, loaded, opened)
+    jobs = jobs_of(sources, recipe, bench, wish, loaded, opened, is_result=model is not None)
     jobs = [Job(job.tokens, own_of(job.requests, share)) for job in jobs]
     if dry_run:
         _show_plans(jobs, wish, as_json)
@@ -233,14 +235,10 @@ def _plan_text(plan: Plan) -> str:
     )
 
 
-def _check(videos: Sequence[Path], wish: Wish, as_json: bool) -> None:
+def _check(requests: Sequence[Request], wish: Wish, as_json: bool) -> None:
     """Read every clip and name the bad ones; exit code 1 if there are any."""
-    from st_llm_cli.stages.extract_features import request_for
-    from st_llm_cli.stages.plan_features import CHECK_FRAMES, check
-    from st_llm_cli.video.transform import ResizeCenterCrop
+    from st_llm_cli.stages.plan_features import check
 
-    # Small pictures: only whether they can be had is of interest.
-    requests = [request_for(video, wish, CHECK_FRAMES, ResizeCenterCrop(64)) for video in videos]
     bad: list[tuple[Outcome, StllmError]] = []
     with progress_of(len(requests), "checking") as progress:
         for outcome in check(requests, wish):

@@ -18,11 +18,36 @@ if TYPE_CHECKING:
     from st_llm_cli.stages.share import Share
     from st_llm_cli.stages.video_model import VideoModel
     from st_llm_cli.tokens.store import TokenCache
+    from st_llm_cli.video.request import Request
 
 Item = TypeVar("Item")
 
 
-def recipe_in(sources: list[str], bench: str | None, wish: Wish, check: bool) -> Recipe | None:
+def benchmark_in(sources: list[str], bench: str | None) -> str | None:
+    """Name the benchmark that a source is the folder of: as given, else as its layout tells.
+
+    Raises:
+        UsageError: If it is laid out as several benchmarks are.
+    """
+    from st_llm_cli.bench.recognise import recognise
+
+    if bench is not None:
+        return bench
+    for source in sources:
+        folder = Path(source).expanduser()
+        names = recognise(folder) if source.strip() and folder.is_dir() else []
+        if len(names) > 1:
+            options = " or ".join(f"--bench {name}" for name in names)
+            fix = f"add {options}; or name its videos alone: '{source.rstrip('/')}/**/*.mp4'"
+            what = f"laid out as {len(names)} benchmarks are"
+            raise UsageError(what, where=source, fix=fix)
+        if names:
+            note(f"{source}: taken as --bench {names[0]}, by its layout")
+            return names[0]
+    return None
+
+
+def recipe_in(sources: list[str], bench: str | None, wish: Wish) -> Recipe | None:
     """Read the recipe, if a source is one.
 
     Raises:
@@ -42,10 +67,8 @@ def recipe_in(sources: list[str], bench: str | None, wish: Wish, check: bool) ->
         )
     if wish.fps or (recipes and wish.num_frames):
         option = "--fps" if wish.fps else "--frames"
-        raise UsageError(f"{kind} says itself which frames it looks at", where=option, fix="leave it out")
-    if check:
-        other = f"stllm train {sources[0]} --check-data" if recipes else f"stllm eval --bench {bench} --check"
-        raise UsageError(f"{kind} is checked by another command", where="--check", fix=f"`{other}`")
+        fix = "leave it out, or name the videos by a pattern"
+        raise UsageError(f"{kind} says itself which frames it looks at", where=option, fix=fix)
     return load_recipe(recipes[0]) if recipes else None
 
 
@@ -70,6 +93,8 @@ def jobs_of(
     wish: Wish,
     model: VideoModel,
     cache: TokenCache,
+    *,
+    is_result: bool,
 ) -> list[Job]:
     """Resolve the sources into clips, looked at as the command that needs them will."""
     from st_llm_cli.stages.eval_plan import Plan
@@ -77,16 +102,41 @@ def jobs_of(
     from st_llm_cli.stages.feature_jobs import Job, benchmark_requests, recipe_jobs
 
     if recipe is not None:
-        return recipe_jobs(recipe, model, cache)
+        return recipe_jobs(recipe, model.model, model.folder, cache, is_result=is_result)
     assert model.tokens is not None, "the model was loaded with a cache"
     if bench is None:
         videos = videos_in(sources)
         requests = [request_for(video, wish, model.num_frames, model.transform) for video in videos]
         return [Job(model.tokens, requests)]
-    requests, missing = benchmark_requests(Plan(bench, Path(sources[0]), num_frames=wish.num_frames), model)
-    if missing:
-        note(f"{missing} clips of the benchmark are missing; `stllm eval --check` lists them")
+    plan = Plan(bench, Path(sources[0]).expanduser(), num_frames=wish.num_frames)
+    requests, missing = benchmark_requests(plan, model.num_frames, model.transform)
+    _note_missing(bench, missing)
     return [Job(model.tokens, requests)]
+
+
+def requests_of(sources: list[str], recipe: Recipe | None, bench: str | None, wish: Wish) -> list[Request]:
+    """Resolve the sources into clips to be read and no more: small pictures, and no model."""
+    from st_llm_cli.stages.eval_plan import Plan
+    from st_llm_cli.stages.extract_features import request_for
+    from st_llm_cli.stages.feature_jobs import benchmark_requests, recipe_requests
+    from st_llm_cli.stages.plan_features import CHECK_FRAMES
+    from st_llm_cli.video.transform import ResizeCenterCrop
+
+    side = 64
+    if recipe is not None:
+        return recipe_requests(recipe, CHECK_FRAMES, side)
+    if bench is None:
+        crop = ResizeCenterCrop(side)
+        return [request_for(video, wish, CHECK_FRAMES, crop) for video in videos_in(sources)]
+    plan = Plan(bench, Path(sources[0]).expanduser(), num_frames=wish.num_frames)
+    requests, missing = benchmark_requests(plan, CHECK_FRAMES, ResizeCenterCrop(side))
+    _note_missing(bench, missing)
+    return requests
+
+
+def _note_missing(bench: str, count: int) -> None:
+    if count:
+        note(f"{count} clips of the benchmark are missing; `stllm eval --bench {bench} --check` lists them")
 
 
 def own_of(items: Sequence[Item], share: Share | None) -> Sequence[Item]:

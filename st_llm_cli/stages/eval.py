@@ -23,6 +23,7 @@ from st_llm_cli.stages.share import Share
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
+from st_llm_cli.video.transform import Transform
 
 
 class Answerer(Protocol):
@@ -262,15 +263,27 @@ def _clips(
 
 def request_for(model: Answerer, plan: Plan, media: Media) -> Request:
     """Say what is wanted of a clip: the frames of the question's part, as the model needs them."""
+    return clip_request(plan, media, model.num_frames, model.transform)
+
+
+def clip_request(plan: Plan, media: Media, model_frames: int, transform: Transform) -> Request:
+    """Say what is wanted of a clip by a model of which only this is known.
+
+    Args:
+        plan: The evaluation.
+        media: The clip, which is there.
+        model_frames: Frames the model looks at unless told otherwise.
+        transform: What it needs done to each picture.
+    """
     assert media.path is not None
-    sampler, num_frames = frames_of(plan, model.num_frames)
+    sampler, num_frames = frames_of(plan, model_frames)
     return Request(
         media.path,
         sampler=sampler,
         num_frames=num_frames,
         start=media.start_seconds,
         end=media.end_seconds,
-        transform=model.transform,
+        transform=transform,
         folder_fps=media.folder_fps or Request.folder_fps,
     )
 

@@ -59,7 +59,7 @@ def steps_of(recipe: Recipe, output: Path) -> list[Step]:
             steps.append(Step(number, "eval", stage.eval.bench, result))
         else:
             result = output / "extracted" / f"{number}.json"
-            steps.append(Step(number, "extract_features", "clips of the training data", result))
+            steps.append(Step(number, "extract_features", "clips of the stages after it", result))
     return steps
 
 
@@ -106,11 +106,13 @@ def evaluate(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None,
         StllmError: As `stllm eval`.
     """
     from st_llm_cli.stages.eval import run
+    from st_llm_cli.stages.train import claim
     from st_llm_cli.stages.video_model import load_model
     from st_llm_cli.stages.weights import weights_digest
 
     stage = recipe.stages[step.number].eval
     assert stage is not None
+    claim(output, recipe)
     before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
     name = str(before[-1]) if before else recipe.model.checkpoint
     assert name is not None, "the linter lets nothing be measured that is not there"
@@ -122,7 +124,7 @@ def evaluate(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None,
 
 
 def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin) -> None:
-    """Fill the token cache with the clips of the training stages that follow.
+    """Fill the token cache with the clips that the stages that follow will look at.
 
     Args:
         recipe: The recipe.
@@ -132,32 +134,28 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
         begin: Called with the number of clips; what it returns, with each that is through.
 
     Raises:
-        RecipeError: If no training stage may use them.
+        RecipeError: If there is no cache.
+        UsageError: If no stage may use kept tokens.
         StllmError: As `stllm extract-features`.
     """
-    from st_llm_cli.stages.extract_features import Outcome, Wish, extract
-    from st_llm_cli.stages.starting_point import starting_point
-    from st_llm_cli.stages.training_tokens import tokens_for_training
-    from st_llm_cli.training.data.stream import ExampleStream
+    from st_llm_cli.model.checkpoint import load_checkpoint
+    from st_llm_cli.stages.extract_features import Outcome, Wish
+    from st_llm_cli.stages.feature_jobs import recipe_jobs, run_jobs
+    from st_llm_cli.stages.train import claim
 
     stage = recipe.stages[step.number].extract_features
-    following = [each.train for each in recipe.stages[step.number :] if each.train is not None]
-    wanted = [each for each in following if any(source.files is not None for source in each.data)]
-    if not wanted:
-        what = "no training stage after it has clips on disk"
-        raise RecipeError(what, where=f"stages.{step.number}.extract_features", fix="drop it, or move it up")
-    before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
-    begun = starting_point(recipe, wanted[0], before[-1] if before else None)
-    tokens, reason = tokens_for_training(recipe, wanted[0], begun.model, cache, begun.folder)
-    if tokens is None:
-        where = f"stages.{step.number}.extract_features"
-        raise RecipeError(reason or "the cache is turned off", where=where, fix="drop it, or --cache DIR")
     assert stage is not None
-    side = begun.model.config.image_size
-    requests = dict.fromkeys(
-        request for each in wanted for request in ExampleStream(each, recipe.video, side).requests()
-    )
-    told = begin(len(requests))
+    if cache is None:
+        where = f"stages.{step.number}.extract_features"
+        raise RecipeError("the cache is turned off", where=where, fix="drop it, or --cache DIR")
+    claim(output, recipe)
+    rest = recipe.model_copy(update={"stages": recipe.stages[step.number + 1 :]})
+    before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
+    name = str(before[-1]) if before else recipe.model.checkpoint
+    assert name is not None, "the linter lets nothing be encoded by a model that knows nothing yet"
+    loaded = load_checkpoint(name, dtype="float32")  # as training computes frozen encoders
+    jobs = recipe_jobs(rest, loaded.model, loaded.folder, cache)
+    told = begin(sum(len(job.requests) for job in jobs))
 
     def report(outcome: Outcome) -> None:
         told(str(outcome.video))
@@ -168,6 +166,6 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
         batch_frames=stage.batch_frames,
         max_failures=stage.max_failures,
     )
-    tally = extract(tokens, list(requests), wish, report)
+    tally = run_jobs(jobs, wish, report)
     step.result.parent.mkdir(parents=True, exist_ok=True)
     step.result.write_text(json.dumps(asdict(tally)) + "\n", encoding="utf-8")

@@ -66,19 +66,24 @@ def training_level(recipe: Recipe, stage: Train, config: StllmConfig) -> str:
 
 def why_not_in_training(recipe: Recipe, stage: Train, config: StllmConfig, level: str) -> str | None:
     """Say in one line why kept tokens would not be those the encoder gives; None if they would be."""
+    if stage.objective != "answers":
+        return f"no cache: the objective '{stage.objective}' learns from the pictures themselves"
     if level == "queries" and config.reads_question:
         return "no cache: the Q-Former reads the question, 'queries' differ with it; use level 'frames'"
     if "random" in recipe.video.sampler:
         return f"no cache: the sampler '{recipe.video.sampler}' takes other frames in every epoch"
     if "zero3" in (stage.deepspeed or ""):
         return "no cache: ZeRO-3 spreads the encoder over processes that each need other clips"
-    trained = {"vision", "qformer"} - set(stage.freeze)
-    if level == "frames":
-        trained.discard("qformer")
-    if "projection" not in stage.freeze:  # the BT-Adapter goes with it
-        trained.add("bt_adapter")
-    trained -= set() if config.mixes_frames else {"bt_adapter"}
+    trained = trained_parts(stage, config, level)
     return why_not_sound(config, _transform(recipe.video, config.image_size), trained)
+
+
+def trained_parts(stage: Train, config: StllmConfig, level: str) -> set[str]:
+    """Name the parts of the encoder, up to a level of tokens, that a stage trains."""
+    parts = {"vision"} if level == "frames" else {"vision", "qformer"}
+    # The BT-Adapter goes with the projection.
+    adapter = {"bt_adapter"} if config.mixes_frames and "projection" not in stage.freeze else set()
+    return (parts - set(stage.freeze)) | adapter
 
 
 def _transform(video: Video, side: int) -> ResizeCenterCrop | RandomResizedCrop:

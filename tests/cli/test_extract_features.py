@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -142,7 +143,6 @@ def test_recipe_names_its_model_and_its_clips(
 WRONG_WITH_A_RECIPE = {
     "stands alone": ("recipe.yaml", "videos"),
     "says itself which frames it looks at": ("recipe.yaml", "--frames", "4"),
-    "checked by another command (`stllm train recipe.yaml --check-data`)": ("recipe.yaml", "--check"),
 }
 
 
@@ -157,3 +157,50 @@ def test_a_new_model_of_a_recipe_is_not_extracted_with(stllm: Stllm, tmp_path: P
     ran = stllm("extract-features", "wide.yaml", "--cache", tmp_path / "cache")
     assert ran.code == 2
     assert "the recipe makes a new model, which knows nothing yet (train it, and name the run)" in ran.err
+
+
+@pytest.fixture
+def benchmark(clips: Path, tmp_path: Path) -> Path:
+    """A benchmark of two questions about one of two clips."""
+    folder = tmp_path / "Vino"
+    (folder / "vinoground_videos").mkdir(parents=True)
+    for name in ("a.mp4", "b.webm"):
+        shutil.copy(clips / name, folder / "vinoground_videos" / name)
+    rows = [
+        {"idx": f"0_{half}", "video_name": "a.mp4", "question": "Which?\n(A) x\n(B) y", "GT": "A"}
+        for half in ("pos", "neg")
+    ]
+    (folder / "vinoground_textscore.json").write_text(json.dumps(rows))
+    return folder
+
+
+def test_a_benchmark_is_known_by_its_layout(extract: Stllm, benchmark: Path) -> None:
+    ran = extract(benchmark)
+    assert ran.out.startswith("1 clips encoded"), ran.err
+    assert f"{benchmark}: taken as --bench vinoground, by its layout" in ran.err
+    assert extract(f"{benchmark}/**/*.*").out.startswith("1 clips encoded (1.5 KB), 1 were there")
+
+
+def test_a_folder_laid_out_as_two_benchmarks_are_is_refused(extract: Stllm, tmp_path: Path) -> None:
+    (tmp_path / "some" / "json").mkdir(parents=True)
+    (tmp_path / "some" / "json" / "action_count.json").write_text("[]")
+    ran = extract("some/")
+    assert ran.code == 2
+    said = "some/: laid out as 2 benchmarks are (add --bench mvbench or --bench tvbench; or name its videos"
+    assert f"{said} alone: 'some/**/*.mp4')" in ran.err
+
+
+def test_check_reads_the_clips_of_a_benchmark_and_of_a_recipe(
+    stllm: Stllm, benchmark: Path, tmp_path: Path
+) -> None:
+    assert "1 of 1 clips are sound" in stllm("extract-features", benchmark, "--check").err
+    (benchmark / "vinoground_videos" / "a.mp4").write_text("no video")
+    bad = stllm("extract-features", benchmark, "--check", "--json")
+    assert bad.code == 1
+    assert json.loads(bad.out)["file"] == str(benchmark / "vinoground_videos" / "a.mp4")
+    stage = {"bench": "vinoground", "data": str(benchmark)}
+    recipe = {"model": {"checkpoint": "tiny"}, "stages": [{"eval": stage}]}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    ran = stllm("extract-features", tmp_path / "recipe.yaml", "--check")
+    assert ran.code == 1
+    assert "0 of 1 clips are sound" in ran.err
