@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -120,6 +121,49 @@ class HttpJudge:
         wait = error.headers.get("Retry-After", "")
         seconds = float(wait) if wait.isdigit() else None
         return NoReplyError(what, passing=error.code in PASSING, wait_seconds=seconds)
+
+
+class Paced:
+    """A judge that is not asked more often than so many times a minute, however many ask at once.
+
+    Args:
+        judge: Who is asked.
+        per_minute: Questions a minute at most, above 0.
+        sleep: Waits some seconds.
+        clock: Gives the time in seconds.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        per_minute: float,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if per_minute <= 0:
+            what, fix = f"{per_minute:g} questions a minute", "give a number above 0"
+            raise UsageError(what, where="--judge-rate", fix=fix)
+        self._judge = judge
+        self._between_seconds = 60.0 / per_minute
+        self._sleep, self._clock = sleep, clock
+        self._next = float("-inf")
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Who judges; part of every number."""
+        return self._judge.name
+
+    def ask(self, messages: Messages) -> str:
+        """Give the reply to some messages, once it is this question's turn; see `Judge`."""
+        with self._lock:
+            now = self._clock()
+            turn = max(self._next, now)
+            self._next = turn + self._between_seconds
+        if turn > now:
+            self._sleep(turn - now)
+        return self._judge.ask(messages)
 
 
 def ask_until(

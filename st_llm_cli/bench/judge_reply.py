@@ -47,6 +47,31 @@ def read_judgement(reply: str, matches: bool) -> Judgement | None:
     return Judgement(score, match if matches else None)
 
 
+def read_option(reply: str, letters: str) -> str | None:
+    """Read which option a judge chose; empty if it chose none of them, None if it does not say.
+
+    Args:
+        reply: As it came.
+        letters: Letters of the options, `ABCD`.
+    """
+    value = _embedded(reply)
+    said = None
+    if isinstance(value, dict):
+        fields = {str(key).strip().lower(): content for key, content in value.items()}
+        said = next((fields[key] for key in ("option", "answer", "choice") if key in fields), None)
+    else:
+        found = re.search(r"\b(?:option|answer|choice)\b['\"]*\s*(?:[:=]|is)\s*(.*)", reply, re.IGNORECASE)
+        said = found[1] if found else reply
+    word = (
+        re.match(r"\W*(none|[A-Za-z](?![A-Za-z']))", said, re.IGNORECASE) if isinstance(said, str) else None
+    )
+    if word is None:
+        return None
+    if word[1].lower() == "none":
+        return ""
+    return word[1].upper() if word[1].upper() in letters else None
+
+
 def released_accepts(reply: str) -> bool:
     """Whether the released scripts keep a reply; what they do not keep they ask for again, without end."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from st_llm_cli.bench.judge_reply import (
@@ -11,15 +11,17 @@ from st_llm_cli.bench.judge_reply import (
     Judgement,
     ReleasedCrashError,
     read_judgement,
+    read_option,
     released_accepts,
     released_judgement,
     released_totals,
 )
 from st_llm_cli.bench.judge_text import CRITERIA, CRITERIA_OF_TASKS, Case
-from st_llm_cli.bench.sample import Prediction
+from st_llm_cli.bench.sample import Prediction, Sample
+from st_llm_cli.bench.tempcompass import lettered_lines
 
 PAIR = 2
-SHORT, LONG = "short answer", "long answer"
+SHORT, LONG, DESCRIPTION = "short answer", "long answer", "description"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class CriterionScore:
     highest_accuracy: float | None = None
     released: Mapping[str, float] | None = None
     """The released scripts' totals of the same replies; None where they would break or go on for ever."""
+    tasks: Mapping[str, float] = field(default_factory=dict)
+    """Of each task the accuracy, or the mean score where there is none; of those judged."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,23 @@ class Judged:
     """Cases without a usable reply, and why."""
     calibration: str
     """On how many cases of known verdict the judge agrees, such as `9 of 10`."""
+    calibration_first: str | None = None
+    """On how many it agreed when this run was first judged; None where that is the same."""
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON can hold it."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a judge said of one answer, by one criterion."""
+
+    criterion: str
+    reply: str
+    """As it came."""
+    judgement: Judgement
+    """What it was taken to say."""
 
 
 def cases_of(predictions: Sequence[Prediction]) -> list[Case]:
@@ -72,58 +89,90 @@ def cases_of(predictions: Sequence[Prediction]) -> list[Case]:
         sample = each.sample
         if each.reply is None:
             continue
-        if sample.kind == SHORT:
-            cases.append(Case(sample.id, "match", (sample.question,), sample.answer, (each.reply,)))
-        elif sample.kind == LONG and sample.task == "consistency":
+        if sample.kind == LONG and sample.task == "consistency":
             pairs.setdefault(sample.group or sample.id, []).append(each)
-        elif sample.kind == LONG:
-            for criterion in CRITERIA_OF_TASKS[sample.task]:
-                cases.append(Case(sample.id, criterion, (sample.question,), sample.answer, (each.reply,)))
+            continue
+        question = sample.check or sample.question
+        for criterion in criteria_of(sample):
+            case = Case(sample.id, criterion, (question,), sample.answer, (each.reply,), sample.task)
+            cases.append(case)
     for group, pair in pairs.items():
         if len(pair) == PAIR:
             questions = tuple(each.sample.question for each in pair)
             answers = tuple(each.reply or "" for each in pair)
-            cases.append(Case(group, "consistency", questions, pair[0].sample.answer, answers))
+            first = pair[0].sample
+            cases.append(Case(group, "consistency", questions, first.answer, answers, first.task))
     return cases
 
 
-def not_asked_of(predictions: Sequence[Prediction]) -> dict[str, int]:
-    """Count, for each criterion, the questions that could not be asked: known to be worth nothing."""
-    counts: dict[str, int] = {}
-    lost = {(each.sample.group or each.sample.id): each.sample for each in predictions if each.reply is None}
+def criteria_of(sample: Sample) -> tuple[str, ...]:
+    """Name what the answer to a question is judged by; nothing where no judge is needed."""
+    if sample.kind == SHORT:
+        return ("match",)
+    if sample.kind == DESCRIPTION and sample.check is not None:
+        return ("caption",)
+    return CRITERIA_OF_TASKS.get(sample.task, ()) if sample.kind == LONG else ()
+
+
+def case_id(sample: Sample) -> str:
+    """Name the case an answer belongs to: its own, or that of its pair."""
+    return (sample.group or sample.id) if sample.kind == LONG and sample.task == "consistency" else sample.id
+
+
+def not_asked_of(predictions: Sequence[Prediction]) -> dict[str, list[str]]:
+    """Give, for each criterion, the tasks of questions that could not be asked: known to be worth nothing."""
+    tasks: dict[str, list[str]] = {}
+    lost = {case_id(each.sample): each.sample for each in predictions if each.reply is None}
     for sample in lost.values():
-        judged_by = {SHORT: ("match",), LONG: CRITERIA_OF_TASKS.get(sample.task, ())}
-        for criterion in judged_by.get(sample.kind, ()):
-            counts[criterion] = counts.get(criterion, 0) + 1
-    return counts
+        for criterion in criteria_of(sample):
+            tasks.setdefault(criterion, []).append(sample.task)
+    return tasks
+
+
+def judgement_of(reply: str, case: Case) -> Judgement | None:
+    """Read a judge's reply about a case; None if it does not say enough."""
+    criterion = CRITERIA[case.criterion]
+    if not criterion.chooses:
+        return read_judgement(reply, criterion.matches)
+    letters = "".join(line[0] for line in lettered_lines(case.questions[0]))
+    chosen = read_option(reply, letters)
+    right = chosen == case.reference[:1]
+    return None if chosen is None else Judgement(BEST * right, right)
 
 
 def is_usable(reply: str, case: Case, scorer: str) -> bool:
     """Whether a judge's reply needs no second asking."""
-    if scorer == "released":
+    if scorer == "released" and not CRITERIA[case.criterion].chooses:
         return released_accepts(reply)
-    return read_judgement(reply, CRITERIA[case.criterion].matches) is not None
+    return judgement_of(reply, case) is not None
 
 
-def score_criterion(criterion: str, replies: Sequence[str | None], not_asked: int = 0) -> CriterionScore:
+def score_criterion(
+    criterion: str, judged: Sequence[tuple[Case, str | None]], not_asked: Sequence[str] = ()
+) -> CriterionScore:
     """Score the answers judged by one criterion.
 
     Args:
         criterion: Key of `CRITERIA`.
-        replies: The judge's reply on each answer; None where none could be used.
-        not_asked: Further questions that could not be asked; worth nothing.
+        judged: The judge's reply on each answer; None where none could be used.
+        not_asked: Tasks of further questions, which could not be asked; worth nothing.
 
     Raises:
         ValueError: If there is no answer at all.
     """
-    matches = CRITERIA[criterion].matches
-    read = [None if reply is None else read_judgement(reply, matches) for reply in replies]
-    known = [each for each in read if each is not None] + [Judgement(0.0, False)] * not_asked
-    total = len(replies) + not_asked
+    total = len(judged) + len(not_asked)
     if not total:
         raise ValueError(f"no answers to judge by {criterion}")
-    open_, points = total - len(known), sum(each.score for each in known)
-    right = sum(each.match is True for each in known)
+    known = [(task, Judgement(0.0, False)) for task in not_asked]
+    for case, reply in judged:
+        judgement = None if reply is None else judgement_of(reply, case)
+        if judgement is not None:
+            known.append((case.task, judgement))
+    matches = CRITERIA[criterion].matches or CRITERIA[criterion].chooses
+    open_, points = total - len(known), sum(each.score for _, each in known)
+    right = sum(each.match is True for _, each in known)
+    replies = [reply for _, reply in judged]
+    released = None if not_asked or CRITERIA[criterion].chooses else _released(replies, matches)
     return CriterionScore(
         points / len(known) if known else None,
         len(known),
@@ -133,8 +182,17 @@ def score_criterion(criterion: str, replies: Sequence[str | None], not_asked: in
         right / len(known) if known and matches else None,
         right / total if matches else None,
         (right + open_) / total if matches else None,
-        _released(replies, matches) if not not_asked else None,
+        released,
+        _by_task(known, matches),
     )
+
+
+def _by_task(known: Sequence[tuple[str, Judgement]], matches: bool) -> dict[str, float]:
+    """Give the accuracy or the mean score of each task, where there are several."""
+    values: dict[str, list[float]] = {}
+    for task, judgement in known:
+        values.setdefault(task, []).append(float(judgement.match is True) if matches else judgement.score)
+    return {task: sum(own) / len(own) for task, own in values.items()} if len(values) > 1 else {}
 
 
 def _released(replies: Sequence[str | None], matches: bool) -> Mapping[str, float] | None:

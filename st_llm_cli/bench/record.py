@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from st_llm_cli.bench.choice import options_prompt
 from st_llm_cli.bench.gain import Gain
-from st_llm_cli.bench.judged import Judged
+from st_llm_cli.bench.judged import Judged, Opinion
 from st_llm_cli.bench.report import Rate, Report, Scored
 from st_llm_cli.bench.sample import LETTERS, Media, Prediction, Sample
 
@@ -41,6 +41,8 @@ class RunRecord:
     judged: Judged | None = None
     judged_on: str = ""
     """Day the judge was asked."""
+    opinions: Mapping[str, Sequence[Opinion]] = field(default_factory=dict)
+    """What the judge said of each answer, by id of the question."""
     strips: Mapping[str, Strip] = field(default_factory=dict)
     """Pictures of clips, by `strip_key`; of as many as the report's rule takes in."""
 

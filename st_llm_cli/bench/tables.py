@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from st_llm_cli.bench.baselines import published_for
 from st_llm_cli.bench.compare import RunComparison
+from st_llm_cli.bench.judge_text import CRITERIA
 from st_llm_cli.bench.record import RunRecord, percent
 from st_llm_cli.bench.report import Rate, Scored
 
@@ -36,19 +37,23 @@ def _rows(record: RunRecord) -> Iterator[Row]:
     if record.judged is not None:
         judge = record.judged.judge
         for name, own in record.judged.criteria.items():
-            if own.score is not None:
+            if own.score is not None and not CRITERIA[name].chooses:
                 bounds = (own.lowest, own.highest, "of 5", "bounds of what was not judged")
                 yield ("judged", name, judge, own.judged, own.score, *bounds)
             if own.accuracy is not None and own.lowest_accuracy is not None:
                 high = 100 * (own.highest_accuracy or 0)
                 bounds = (100 * own.lowest_accuracy, high, "%", "bounds of what was not judged")
-                yield ("judged", f"{name}: same as reference", judge, own.judged, 100 * own.accuracy, *bounds)
+                yield ("judged", f"{name}: {_means(name)}", judge, own.judged, 100 * own.accuracy, *bounds)
     if record.gain is not None:
         for name, against in record.gain.against.items():
             first = 100 * against.first
             yield "control", name, against.scorer, against.n, first, "", "", "%", ""
             yield _gain_row(f"gain over {name}", against)
         yield _gain_row("temporal gain", record.gain.against_best)
+
+
+def _means(criterion: str) -> str:
+    return "right option found" if CRITERIA[criterion].chooses else "same as reference"
 
 
 def _scored_rows(scored: Scored) -> Iterator[Row]:
@@ -131,7 +136,9 @@ def _latex_parts(record: RunRecord) -> tuple[list[str], list[str]]:
         for name, own in record.judged.criteria.items():
             if own.score is not None:
                 cell = f"{own.score:.2f}"
-                if own.accuracy is not None:
+                if own.accuracy is not None and CRITERIA[name].chooses:
+                    cell = f"{percent(own.accuracy)}\\,\\%"
+                elif own.accuracy is not None:
                     cell = f"{percent(own.accuracy)}\\,\\% / {cell}"
                 line(f"judged: {name}", own.judged, cell, [each.tasks.get(name) for each in shown])
     return columns, lines

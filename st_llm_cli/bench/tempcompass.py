@@ -2,7 +2,7 @@
 
 DIR/
 ├── questions/{multi-choice,yes_no,caption_matching,captioning}.json
-│       {video: {dimension: [{question, answer}]}}
+│       {video: {dimension: [{question, answer}]}}; captioning also mc_question, mc_answer
 └── videos/<video>.mp4
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from st_llm_cli.bench.benchmark import Loaded
@@ -46,7 +47,7 @@ def _question_file(data: Path, kind: str) -> Path | None:
 
 def _samples(data: Path, kind: str, path: Path) -> list[Sample]:
     table = read_json(path)
-    if not isinstance(table, dict) or not all(isinstance(part, dict) for part in table.values()):
+    if not isinstance(table, dict) or not all(map(_is_by_dimension, table.values())):
         what = "does not hold {video: {dimension: questions}}"
         raise DataError(what, where=str(path), fix="download the benchmark's own file")
     samples = []
@@ -60,6 +61,13 @@ def _samples(data: Path, kind: str, path: Path) -> list[Sample]:
                 id = f"{kind}/{video}/{dimension}/{number}"
                 samples.append(_sample(kind, dimension, id, row, media, f"{path}: {id}"))
     return samples
+
+
+def _is_by_dimension(part: object) -> bool:
+    """Whether a value is lists of questions by dimension."""
+    return isinstance(part, dict) and all(
+        isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in part.values()
+    )
 
 
 def _sample(kind: str, dimension: str, id: str, row: Row, media: Media, where: str) -> Sample:
@@ -76,9 +84,25 @@ def _sample(kind: str, dimension: str, id: str, row: Row, media: Media, where: s
     elif kind == "yes_no":
         candidates = ("yes", "no")
         answer = answer.lower()
-    if candidates and answer not in candidates:
+    if kind != "captioning" and answer not in candidates:
         problem = f"its answer '{row['answer']}' is none of the options"
-    return Sample(id, task, KINDS[kind], (media,), question, prompt, answer, candidates, problem=problem)
+    sample = Sample(id, task, KINDS[kind], (media,), question, prompt, answer, candidates, problem=problem)
+    return _with_check(sample, row, where) if kind == "captioning" else sample
+
+
+def _with_check(sample: Sample, row: Row, where: str) -> Sample:
+    """Add the question that the published rule has a judge answer from the caption."""
+    if "mc_question" not in row or "mc_answer" not in row:
+        lacks = "has no 'mc_question' and 'mc_answer', without which no judge can tell what it is worth"
+        return replace(sample, problem=sample.problem or lacks)
+    check, answer = text_in(row, "mc_question", where), text_in(row, "mc_answer", where)
+    other = None if answer in lettered_lines(check) else f"its mc_answer '{answer}' is none of the options"
+    return replace(sample, check=check, answer=answer, problem=sample.problem or other)
+
+
+def lettered_lines(question: str) -> list[str]:
+    """Give the lines of a question that are its options: `B. from right to left`."""
+    return [found[0] for found in _LETTERED.finditer(question)]
 
 
 def yes_or_no(reply: str) -> tuple[str | None, str]:

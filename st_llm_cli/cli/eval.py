@@ -13,9 +13,12 @@ from st_llm_cli.cli.eval_judge import (
     DEFAULT_KEY_ENV,
     JudgeKeyEnvOption,
     JudgeModelOption,
+    JudgePriceOption,
+    JudgeRateOption,
     JudgeUrlOption,
     have_judged,
     judge_named,
+    show_expected,
 )
 from st_llm_cli.cli.eval_run import answer_questions, keep_gain
 from st_llm_cli.cli.eval_screen import (
@@ -148,6 +151,8 @@ def evaluate(
     judge_url: JudgeUrlOption = None,
     judge_model: JudgeModelOption = None,
     judge_key_env: JudgeKeyEnvOption = DEFAULT_KEY_ENV,
+    judge_rate: JudgeRateOption = None,
+    judge_price: JudgePriceOption = None,
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -200,7 +205,7 @@ def evaluate(
         _check(plan, as_json)
         return
     controls = _controls(control)
-    judge = judge_named(judge_url, judge_model, judge_key_env)
+    judge = judge_named(judge_url, judge_model, judge_key_env, judge_rate, judge_price)
     folder = output or Path("runs") / f"eval-{name}"
     opened = open_cache(cache)
     job = Job(
@@ -213,6 +218,8 @@ def evaluate(
         cache=None if opened is None else opened.root,
         batch_size=batch_size,
     )
+    if judge is not None:
+        show_expected(job, judge)
     results = answer_questions(job, share, workers)
     if results is None:
         return

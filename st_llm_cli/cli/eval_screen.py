@@ -14,7 +14,7 @@ from st_llm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.gain import Gain
-    from st_llm_cli.bench.judged import Judged
+    from st_llm_cli.bench.judged import CriterionScore, Judged
     from st_llm_cli.bench.report import Rate, Report
     from st_llm_cli.bench.sample import Media, Prediction, Sample
 
@@ -102,19 +102,41 @@ def _judged_lines(judged: Judged) -> list[str]:
         if score.score is None:
             lines.append(f"{name}: none of {score.total} judged")
             continue
-        line = f"{name}: {score.score:.2f} of 5"
-        if score.accuracy is not None:
-            line += f", {100 * score.accuracy:.1f} % the same as the reference"
+        line = f"{name}: {_judged_value(name, score)}"
         if score.judged < score.total:
-            bounds = f"between {score.lowest:.2f} and {score.highest:.2f}"
-            line += f"; {score.judged} of {score.total} judged, {bounds}"
+            line += f"; {score.judged} of {score.total} judged, {_judged_bounds(name, score)}"
         if score.released is not None:
             totals = ", ".join(f"{key} {value:.3f}" for key, value in score.released.items())
             line += f"; as released {totals}"
         lines.append(line)
+        top, unit = (100, " %") if score.accuracy is not None else (1, " of 5")
+        lines += [
+            f"  {task}: {top * value:.{1 if top > 1 else 2}f}{unit}" for task, value in score.tasks.items()
+        ]
     if judged.mean is not None:
         lines.append(f"mean of the five: {judged.mean:.2f}")
     return lines
+
+
+def _judged_value(name: str, score: CriterionScore) -> str:
+    from st_llm_cli.bench.judge_text import CRITERIA
+
+    assert score.score is not None
+    if score.accuracy is None:
+        return f"{score.score:.2f} of 5"
+    if CRITERIA[name].chooses:
+        return f"{100 * score.accuracy:.1f} % let the judge find the right option"
+    return f"{score.score:.2f} of 5, {100 * score.accuracy:.1f} % the same as the reference"
+
+
+def _judged_bounds(name: str, score: CriterionScore) -> str:
+    """Say what is left open by answers without a judgement: at worst all of them wrong, at best all right."""
+    from st_llm_cli.bench.judge_text import CRITERIA
+
+    parts = [] if CRITERIA[name].chooses else [f"{score.lowest:.2f} to {score.highest:.2f} of 5"]
+    if score.lowest_accuracy is not None and score.highest_accuracy is not None:
+        parts.append(f"{100 * score.lowest_accuracy:.1f} to {100 * score.highest_accuracy:.1f} %")
+    return f"between {', '.join(parts)}"
 
 
 def show_gain(gain: Gain) -> None:

@@ -12,6 +12,8 @@ from st_llm_cli.cli.eval_judge import (
     DEFAULT_KEY_ENV,
     JudgeKeyEnvOption,
     JudgeModelOption,
+    JudgePriceOption,
+    JudgeRateOption,
     JudgeUrlOption,
     have_judged,
     judge_named,
@@ -40,6 +42,8 @@ def rescore(
     judge_url: JudgeUrlOption = None,
     judge_model: JudgeModelOption = None,
     judge_key_env: JudgeKeyEnvOption = DEFAULT_KEY_ENV,
+    judge_rate: JudgeRateOption = None,
+    judge_price: JudgePriceOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -52,7 +56,7 @@ def rescore(
 
     check_scorer(scorer)
     again = score_run(run)
-    judge = judge_named(judge_url, judge_model, judge_key_env)
+    judge = judge_named(judge_url, judge_model, judge_key_env, judge_rate, judge_price)
     judged = None if judge is None else have_judged(again.predictions, again.folder, judge, scorer)
     if output is not None or run.is_dir():
         report_on(again.folder, again.report, again.predictions, scorer, pictures, output)

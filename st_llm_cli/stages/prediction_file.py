@@ -200,6 +200,7 @@ def row_of(prediction: Prediction) -> dict[str, Any]:
         "answer": sample.answer,
         "group": sample.group,
         "part": sample.part,
+        **({} if sample.check is None else {"check": sample.check}),
         "reply": prediction.reply,
         "option": prediction.option,
         "error": prediction.error,
@@ -240,6 +241,7 @@ def _prediction_of(row: dict[str, Any]) -> Prediction:
         tuple(row["candidates"]),
         row["group"],
         row["part"],
+        row.get("check"),
     )
     return Prediction(sample, row["reply"], row["option"], row["error"])
 

@@ -21,6 +21,7 @@ from st_llm_cli.bench.report import Report
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.bench.tables import csv_of, latex_of
 from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.stages.judge import opinions_of
 from st_llm_cli.stages.prediction_file import NAME, SETTINGS_NAME, read_predictions
 from st_llm_cli.stages.strips import MOST_CLIPS, read_strips, strips_of
 from st_llm_cli.stages.strips import NAME as STRIPS_NAME
@@ -121,7 +122,8 @@ def record_of(
     settings = _json(run / SETTINGS_NAME)
     controls = _controls(run, predictions)
     scored = scorer in report.scorers and controls
-    judged = _json(run / "judged.json")
+    kept = _json(run / "judged.json")
+    judged = _judged(kept, run / "judged.json") if kept else None
     return RunRecord(
         report,
         predictions,
@@ -130,8 +132,9 @@ def record_of(
         {str(key): str(value) for key, value in _json(run / ENVIRONMENT_NAME).items()},
         gain_of(predictions, controls, scorer) if scored else None,
         {name: {each.sample.id: each for each in own} for name, own in controls.items()},
-        _judged(judged, run / "judged.json") if judged else None,
-        str(judged.get("date", "")),
+        judged,
+        str(kept.get("date", "")),
+        {} if judged is None else opinions_of(predictions, run, judged.judge, judged.scorer),
         strips_of(predictions, settings, run, scorer=scorer, most_clips=pictures, step=step),
     )
 

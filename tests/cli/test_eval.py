@@ -157,6 +157,25 @@ def test_judge_reads_written_answers(
     assert "secret" not in (tmp_path / "run" / "judged.json").read_text() + ran.out + ran.err
 
 
+def test_captions_are_judged_with_their_price_told_before(evaluate: Stllm, tmp_path: Path) -> None:
+    captions = ("--bench", "tempcompass", "--data", MINI / "tempcompass", "--tasks", "captioning", *SHORT)
+    script = Script({"Description:": ['{"option": "D"}']})
+    with judge_server(script) as url:
+        named = ("--judge-url", url, "--judge-model", "m", "--judge-price", "1000,0", "--judge-rate", "6000")
+        ran = evaluate(*captions, *named)
+    assert ran.code == 0, ran.err
+    assert "judge m, once the answers are there: 13 questions to ask, about" in ran.err
+    assert "caption: 33.3 % let the judge find the right option" in ran.out
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "right option" in page and "another option, or none" in page
+
+
+@pytest.mark.parametrize("price", ["cheap", "1", "1,-2"])
+def test_price_that_is_none_is_refused(price: str, evaluate: Stllm) -> None:
+    ran = evaluate(*JUDGED, "--judge-url", "http://x/v1", "--judge-price", price)
+    assert ran.code == 2 and f"--judge-price: '{price}' is not two prices" in ran.err
+
+
 def test_without_a_judge_only_what_needs_none_is_shown(evaluate: Stllm, tmp_path: Path) -> None:
     arguments = ("--bench", "vcgbench", "--data", MINI / "vcgbench", "--limit", "3", "--max-new-tokens", "2")
     ran = evaluate(*arguments)

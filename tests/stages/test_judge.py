@@ -1,17 +1,19 @@
 """Judging runs with a judge that misbehaves in every way known."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from st_llm_cli.bench.judge import ATTEMPTS, HttpJudge, NoReplyError, ask_until
-from st_llm_cli.bench.judge_text import CALIBRATION, CRITERIA, LONGEST, Case, messages_of
+from st_llm_cli.bench.judge import ATTEMPTS, HttpJudge, NoReplyError, Paced, ask_until
+from st_llm_cli.bench.judge_text import CALIBRATION, CRITERIA, LONGEST, VERSION, Case, messages_of
 from st_llm_cli.bench.judged import Judged
 from st_llm_cli.bench.sample import Prediction, Sample
 from st_llm_cli.errors import DataError, UsageError
-from st_llm_cli.stages.judge import NAME, estimate, judge_run
+from st_llm_cli.stages.judge import Price, estimate, expect, judge_run, opinions_of
+from st_llm_cli.stages.judge_replies import NAME
 from tests.bench.golden import golden_params
 from tests.stages.judge_server import Reply, Script, cut_short, dawdle, hang_up, judge_server, raw, status
 
@@ -194,7 +196,7 @@ def test_replies_are_never_paid_for_twice(tmp_path: Path) -> None:
     assert (len(first.requests), len(second.requests)) == (3 + len(CALIBRATION), 0)
     third = Script()
     judged([*predictions[:2], short(2, "another answer")], third, tmp_path)
-    assert len(third.requests) == 1
+    assert len(third.requests) == 1 + len(CALIBRATION)
 
 
 def test_failures_are_asked_again_by_the_next_run(tmp_path: Path) -> None:
@@ -206,10 +208,10 @@ def test_half_a_line_is_written_anew_and_a_damaged_one_named(tmp_path: Path) -> 
     judged([short(0)], Script(), tmp_path)
     whole = (tmp_path / NAME).read_bytes()
     (tmp_path / NAME).write_bytes(whole[:-5])
-    script = Script()
+    script = Script({"<q0>": [Script().usual]})
     judged([short(0)], script, tmp_path)
-    assert len(script.requests) == 1
-    assert (tmp_path / NAME).read_bytes() == whole
+    assert script.counts == {"<q0>": 1}
+    assert (tmp_path / NAME).read_bytes().startswith(whole[: whole.rfind(b"\n", 0, -1) + 1])
     (tmp_path / NAME).write_bytes(b"nonsense\n" + whole)
     with pytest.raises(DataError, match="line 1 is damaged"):
         judged([short(0)], Script(), tmp_path)
@@ -258,10 +260,128 @@ def test_nothing_to_judge(tmp_path: Path) -> None:
 
 
 def test_estimate_counts_what_is_still_to_be_asked(tmp_path: Path) -> None:
-    judge = HttpJudge("http://127.0.0.1:9", "m")
-    assert estimate([short(0)], judge, tmp_path, "strict").calls == 1 + len(CALIBRATION)
+    assert estimate([short(0)], "m", tmp_path, "strict").calls == 1 + len(CALIBRATION)
     judged([short(0)], Script(), tmp_path)
-    assert estimate([short(0), short(1)], judge, tmp_path, "strict").calls == 1
+    assert estimate([short(0)], "m", tmp_path, "strict").calls == 0
+    assert estimate([short(0), short(1)], "m", tmp_path, "strict").calls == 1 + len(CALIBRATION)
+
+
+def test_estimate_before_the_answers_are_there_knows_how_many_there_will_be(tmp_path: Path) -> None:
+    predictions = [long("generic", 0, "<g>"), long("temporal", 0, "<t>"), short(0)]
+    before = expect([each.sample for each in predictions])
+    assert before.calls == estimate(predictions, "m", tmp_path, "strict").calls == 5 + len(CALIBRATION)
+    assert before.cost(Price(1e6, 0)) == before.read_tokens > 1000
+    assert before.cost(Price(0, 2e6)) == 2 * before.written_tokens
+
+
+def test_calibration_is_asked_whenever_the_judge_is_and_tells_when_it_changed(tmp_path: Path) -> None:
+    no = '{"pred": "no", "score": 0}'
+    truth = {case.questions[0]: [YES if verdict else no] for case, verdict in CALIBRATION}
+    first = judged([short(0)], Script(truth), tmp_path)
+    assert (first.calibration, first.calibration_first) == ("10 of 10", None)
+    again = judged([short(0), short(1)], Script(usual=no), tmp_path)
+    assert (again.calibration, again.calibration_first) == ("5 of 10", "10 of 10")
+    assert again.criteria["match"].accuracy == 0.5
+
+
+def test_other_scorer_uses_the_replies_it_can_use(tmp_path: Path) -> None:
+    both = Script(usual='{"pred": "yes", "score": 5}')
+    judged([short(0)], both, tmp_path, scorer="strict")
+    again = Script()
+    judged([short(0)], again, tmp_path, scorer="released")
+    assert again.requests == []
+    fenced = Script({"<q1>": ["```{'pred': 'yes', 'score': 5}```"]})
+    judged([short(0), short(1)], fenced, tmp_path, scorer="strict")
+    judged([short(0), short(1)], again, tmp_path, scorer="released")
+    assert sum("<q1>" in each["messages"][1]["content"] for each in again.requests) == 1
+
+
+def test_two_questions_that_say_the_same_are_asked_once(tmp_path: Path) -> None:
+    script = Script({"<q>": [YES]})
+    result = judged([short(0, question="<q>"), short(1, question="<q>")], script, tmp_path)
+    assert script.counts["<q>"] == 1 and result.criteria["match"].judged == 2
+    bad = judged([short(2, "x", "<r>"), short(3, "x", "<r>")], Script({"<r>": ["?"]}), tmp_path)
+    assert list(bad.failed) == ["match of id2", "match of id3"]
+
+
+def test_words_of_the_judge_do_not_change_without_their_version() -> None:
+    texts = [messages_of(Case("x", name, ("q",), "r", ("a",))) for name in CRITERIA]
+    assert VERSION == "1"
+    assert hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12] == "d0a6eaeac2db"
+
+
+def caption(number: int, reply: str | None, task: str = "captioning: order") -> Prediction:
+    check = f"<c{number}> Which way?\nA. left\nB. right"
+    sample = Sample(f"c/{number}", task, "description", (), "Describe.", "Describe.", "B. right", check=check)
+    return Prediction(sample, reply, error=None if reply is not None else "VideoError: is damaged")
+
+
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [
+        ('{"option": "B"}', True),
+        ("Sure: {'option': 'b'}", True),
+        ('{"answer": "B. right"}', True),
+        ("B", True),
+        ("The answer is B.", True),
+        ('{"option": "A"}', False),
+        ('{"option": "none"}', False),
+        ("None of them.", False),
+    ],
+)
+def test_caption_is_worth_what_a_judge_learns_from_it(reply: str, right: bool, tmp_path: Path) -> None:
+    script = Script({"<c0>": [reply]})
+    result = judged([caption(0, "It goes right.")], script, tmp_path)
+    assert result.criteria["caption"].accuracy == float(right)
+    asked = next(each["messages"] for each in script.requests if "<c0>" in each["messages"][1]["content"])
+    assert "It goes right." in asked[1]["content"] and "Reference" not in asked[1]["content"]
+
+
+@pytest.mark.parametrize("reply", ['{"option": "D"}', '{"option": null}', "It moves.", "{}", '{"score": 3}'])
+def test_choice_that_is_none_is_asked_again(reply: str, tmp_path: Path) -> None:
+    result = judged([caption(0, "x")], Script({"<c0>": [reply, '{"option": "B"}']}), tmp_path)
+    assert result.criteria["caption"].accuracy == 1.0 and not result.failed
+
+
+def test_captions_are_counted_by_dimension_with_bounds(tmp_path: Path) -> None:
+    predictions = [caption(0, "x"), caption(1, "x", "captioning: speed"), caption(2, "x"), caption(3, None)]
+    script = Script({"<c0>": ['{"option": "B"}'], "<c1>": ['{"option": "A"}'], "<c2>": ["?"]})
+    score = judged(predictions, script, tmp_path).criteria["caption"]
+    assert (score.judged, score.total, score.released) == (3, 4, None)
+    assert (score.lowest_accuracy, score.highest_accuracy) == (0.25, 0.5)
+    assert score.tasks == {"captioning: order": 0.5, "captioning: speed": 0.0}
+
+
+def test_opinions_are_found_again_by_question(tmp_path: Path) -> None:
+    pair = [long("consistency", 0, f"<c{half}>", f"Q{half}") for half in (1, 2)]
+    predictions = [short(0), short(1), *pair]
+    judged(predictions, Script({"<q1>": ["?"]}, usual='{"pred": "no", "score": 2}'), tmp_path)
+    found = opinions_of(predictions, tmp_path, "m", "strict")
+    assert set(found) == {"id0", "consistency/0/Q1", "consistency/0/Q2"}
+    (opinion,) = found["id0"]
+    assert (opinion.criterion, opinion.judgement.match, opinion.judgement.score) == ("match", False, 2.0)
+    assert opinions_of(predictions, tmp_path, "another judge", "strict") == {}
+
+
+def test_judge_is_not_asked_faster_than_its_rate() -> None:
+    now, waits = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        waits.append(round(seconds, 6))
+        now[0] += seconds
+
+    with judge_server(Script(usual=YES)) as url:
+        judge = Paced(HttpJudge(url, "m"), 30, sleep=sleep, clock=lambda: now[0])
+        assert [judge.ask(USER) for _ in range(3)] == [YES] * 3
+        now[0] += 60
+        judge.ask(USER)
+    assert waits == [2.0, 2.0] and judge.name == "m"
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_rate_must_be_above_nothing(rate: float) -> None:
+    with pytest.raises(UsageError, match="--judge-rate"):
+        Paced(HttpJudge("http://x", "m"), rate)
 
 
 def test_judge_is_told_everything_once_and_never_more_than_it_should() -> None:
@@ -276,4 +396,5 @@ def test_judge_is_told_everything_once_and_never_more_than_it_should() -> None:
 def test_every_criterion_asks_for_json(criterion: str) -> None:
     (system, _) = messages_of(Case("x", criterion, ("q",), "r", ("a",)))
     example = system["content"][system["content"].index("{") :]
-    assert set(json.loads(example)) == ({"pred", "score"} if criterion == "match" else {"score"})
+    wanted = {"match": {"pred", "score"}, "caption": {"option"}}.get(criterion, {"score"})
+    assert set(json.JSONDecoder().raw_decode(example)[0]) == wanted

@@ -171,6 +171,7 @@ if ($("data")) {
       name, correct ? "right" : "wrong", text === null ? "nothing read" : `read as ‘${text}’`, rule,
     ]);
     if (read.length) right.append(make("h4", "", "verdicts"), lines(read));
+    if (row.judged && row.judged.length) right.append(make("h4", "", "judge"), lines(row.judged));
     if (row.others) {
       const shown = Object.entries(row.others).map(([name, [reply, correct]]) => [
         name, correct === null ? "–" : correct ? "right" : "wrong", reply === null ? "not asked" : reply,

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from st_llm_cli.bench.judge_text import CRITERIA
+from st_llm_cli.bench.judged import Opinion
 from st_llm_cli.bench.page.markup import Html, embedded, tag
 from st_llm_cli.bench.parsing import DEGENERATE, EMPTY, SEVERAL, UNPARSED
 from st_llm_cli.bench.record import RunRecord, Strip, strip_key
@@ -169,6 +171,7 @@ def row_of(prediction: Prediction, record: RunRecord, pictures: Mapping[str, int
         "state": _state(first),
         "disagree": len({own.correct for own in verdicts.values() if own is not None}) > 1,
         "verdicts": {name: plain_verdict(own) for name, own in verdicts.items() if own is not None},
+        "judged": [_said_by_judge(own) for own in record.opinions.get(id, ())],
     }
     if record.gain is not None:
         row["others"] = {
@@ -177,6 +180,17 @@ def row_of(prediction: Prediction, record: RunRecord, pictures: Mapping[str, int
         }
         row["time"] = _time(first, record.controls[record.gain.best].get(id), record)
     return row
+
+
+def _said_by_judge(opinion: Opinion) -> list[str]:
+    """Give a judge's opinion as the page shows it: what about, what it says, and the reply as it was."""
+    judgement = opinion.judgement
+    if CRITERIA[opinion.criterion].chooses:
+        said = "right option" if judgement.match else "another option, or none"
+    else:
+        match = {True: "yes, ", False: "no, ", None: ""}[judgement.match]
+        said = f"{match}{judgement.score:g} of 5"
+    return [opinion.criterion, said, opinion.reply]
 
 
 def plain_row(prediction: Prediction, pictures: Mapping[str, int]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from st_llm_cli.bench.baselines import SOURCES, Published, published_for
+from st_llm_cli.bench.judge_text import CRITERIA
 from st_llm_cli.bench.judged import CriterionScore, Judged
 from st_llm_cli.bench.page.charts import Mark, axis, bar, swatch
 from st_llm_cli.bench.page.markup import Html, join, tag
@@ -213,7 +214,7 @@ def _judged_parts(record: RunRecord, judged: Judged) -> Iterator[Html | None]:
     yield tag(
         "p",
         f"Read by {judged.judge}{day} with text {judged.prompt_version}; it agrees with {judged.calibration} "
-        "known verdicts. Comparable only with numbers of the same judge and text.",
+        f"known verdicts{_drift(judged)}. Comparable only with numbers of the same judge and text.",
         class_="lead",
     )
     published = published_for(record.report.benchmark)
@@ -236,23 +237,45 @@ def _judged_parts(record: RunRecord, judged: Judged) -> Iterator[Html | None]:
         )
 
 
+def _drift(judged: Judged) -> str:
+    if judged.calibration_first is None:
+        return ""
+    return f" (with {judged.calibration_first} when this run was first judged: it has changed since)"
+
+
 def _criterion_rows(name: str, own: CriterionScore, published: Published | None) -> Iterator[Html]:
     if own.score is None:
         yield _judge_row(name, "none", Html(""), f"none of {own.total} judged")
         return
     about = f"{own.judged} of {own.total} judged"
+    chooses = CRITERIA[name].chooses
     bounds = (own.lowest, own.highest) if own.judged < own.total else None
     if own.accuracy is not None:
         low, high = own.lowest_accuracy or 0.0, own.highest_accuracy or 0.0
         limits = (100 * low, 100 * high) if own.judged < own.total else None
         marks = [] if published is None else list(_marks(published, name))
-        label = f"{name}: {percent(own.accuracy)} % the same as the reference"
+        means = "lets the judge find the right option" if chooses else "the same as the reference"
+        label = f"{name}: {percent(own.accuracy)} % {means}"
         drawn = bar(100 * own.accuracy, limits, label, marks=marks)
-        yield _judge_row("the same as the reference", f"{percent(own.accuracy)} %", drawn, about)
+        yield _judge_row(means, f"{percent(own.accuracy)} %", drawn, about)
+    yield from _task_rows(own)
+    if chooses:
+        return
     of_five = published is not None and published.unit == "of 5"
     marks = list(_marks(published, name)) if published is not None and of_five else []
     drawn = bar(own.score, bounds, f"{name}: {own.score:.2f} of 5", marks=marks, top=BEST_SCORE)
     yield _judge_row(f"{name}, of 5", f"{own.score:.2f}", drawn, about)
+
+
+def _task_rows(own: CriterionScore) -> Iterator[Html]:
+    """Show the tasks of what was judged, in percent or points."""
+    for task, value in own.tasks.items():
+        if own.accuracy is not None:
+            shown = f"{percent(value)} %"
+            yield _judge_row(task, shown, bar(100 * value, None, f"{task}: {shown}"), "")
+        else:
+            drawn = bar(value, None, f"{task}: {value:.2f} of 5", top=BEST_SCORE)
+            yield _judge_row(task, f"{value:.2f}", drawn, "")
 
 
 def _judge_row(name: str, value: str, drawn: Html, about: str) -> Html:
