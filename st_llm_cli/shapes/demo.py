@@ -10,8 +10,9 @@ from random import Random
 from st_llm_cli.errors import DataError
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.questions import Question, ask
+from st_llm_cli.shapes.scene import Scene
 from st_llm_cli.shapes.words import PROMPTS_VIDEO
-from st_llm_cli.shapes.world import DEMO_SEEDS, Scene, make_scene
+from st_llm_cli.shapes.world import DEMO_SEEDS, make_scene
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from st_llm_cli.errors import UsageError
 from st_llm_cli.shapes.render import frame_count, render_frame
-from st_llm_cli.shapes.world import Scene
+from st_llm_cli.shapes.scene import Scene
 
 
 @dataclass(frozen=True)

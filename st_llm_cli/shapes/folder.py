@@ -22,15 +22,8 @@ from typing import Any
 from st_llm_cli.errors import DataError
 from st_llm_cli.shapes.encode import Encoding, draw_encoding, write_video
 from st_llm_cli.shapes.questions import QUESTION_KINDS, Question, ask, with_options
-from st_llm_cli.shapes.world import (
-    EVAL_SEEDS,
-    TRAIN_SEEDS,
-    WORLD_VERSION,
-    MovingShape,
-    Scene,
-    Segment,
-    make_scene,
-)
+from st_llm_cli.shapes.scene import MovingShape, Scene, Segment
+from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS, WORLD_VERSION, make_scene
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from random import Random
 
+from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, PLACES, SHAPES, MovingShape, Scene
 from st_llm_cli.shapes.words import (
     COUNT_WORDS,
     PROMPTS_IMAGE,
@@ -24,7 +25,6 @@ from st_llm_cli.shapes.words import (
     video_caption,
     with_article,
 )
-from st_llm_cli.shapes.world import COLORS, MOVEMENTS, PLACES, SHAPES, MovingShape, Scene
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def _form(kind: str, answer: str, **words: str) -> Question:
     return Question(kind, QUESTION_FORMS[kind].format(**words), answer)
 
 
-def _any_name(item: MovingShape, rng: Random) -> str:
+def any_name(item: MovingShape, rng: Random) -> str:
+    """One of the names of an object, drawn evenly."""
     return rng.choice(names_of(item))
 
 
@@ -176,17 +177,17 @@ def _count(scene: Scene, rng: Random) -> Question:
 
 def _first_movement(scene: Scene, rng: Random) -> Question:
     item = rng.choice(scene.objects)
-    return _form("first_movement", movement_answer(item.movements[0]), name=_any_name(item, rng))
+    return _form("first_movement", movement_answer(item.movements[0]), name=any_name(item, rng))
 
 
 def _last_movement(scene: Scene, rng: Random) -> Question:
     item = rng.choice(scene.objects)
-    return _form("last_movement", movement_answer(item.movements[-1]), name=_any_name(item, rng))
+    return _form("last_movement", movement_answer(item.movements[-1]), name=any_name(item, rng))
 
 
 def _movement(scene: Scene, rng: Random) -> Question:
     item = rng.choice(scene.objects)
-    return _form("movement", _script_answer(item.movements), name=_any_name(item, rng))
+    return _form("movement", _script_answer(item.movements), name=any_name(item, rng))
 
 
 def _direction(scene: Scene, rng: Random) -> Question | None:
@@ -196,17 +197,17 @@ def _direction(scene: Scene, rng: Random) -> Question | None:
     if not clear:
         return None
     item, way = rng.choice(clear)
-    return _form("direction", way, name=_any_name(item, rng))
+    return _form("direction", way, name=any_name(item, rng))
 
 
 def _first_place(scene: Scene, rng: Random) -> Question:
     item = rng.choice(scene.objects)
-    return _form("first_place", item.place(0.0), name=_any_name(item, rng))
+    return _form("first_place", item.place(0.0), name=any_name(item, rng))
 
 
 def _last_place(scene: Scene, rng: Random) -> Question:
     item = rng.choice(scene.objects)
-    return _form("last_place", item.place(scene.duration_seconds), name=_any_name(item, rng))
+    return _form("last_place", item.place(scene.duration_seconds), name=any_name(item, rng))
 
 
 def _moves_first(scene: Scene, rng: Random) -> Question | None:
@@ -235,7 +236,7 @@ def _image_caption(scene: Scene, rng: Random) -> Question:
 
 def _place(scene: Scene, rng: Random) -> Question:
     item = rng.choice(scene.objects)
-    return _form("place", item.place(0.0), name=_any_name(item, rng))
+    return _form("place", item.place(0.0), name=any_name(item, rng))
 
 
 def _what_at(scene: Scene, rng: Random) -> Question:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from st_llm_cli.shapes.world import FloatArray, MovingShape, Scene
+from st_llm_cli.shapes.scene import FloatArray, MovingShape, Scene
+from st_llm_cli.shapes.textures import paint_backdrops
 
 Frames = npt.NDArray[np.uint8]
+Size = float | FloatArray
+"""One size for all pictures, or one for each, [times, 1, 1]."""
 
 
 def render_frame(scene: Scene, seconds: float, width: int, height: int, *, antialias: bool = True) -> Frames:
@@ -45,8 +48,12 @@ def render_frames(
     """
     frames = np.empty((len(times_seconds), height, width, 3), dtype=np.uint8)
     frames[:] = scene.background
+    shifts = scene.view_shift(times_seconds) if scene.camera or any(scene.sway) else None
+    paint_backdrops(frames, scene, times_seconds, shifts)
     for item in scene.objects:
-        _paint(frames, item, times_seconds, antialias)
+        _paint(frames, item, times_seconds, shifts, antialias)
+    if scene.noise:
+        _add_noise(frames, scene, times_seconds)
     return frames
 
 
@@ -91,41 +98,58 @@ def sample_frames(scene: Scene, num_frames: int, resolution: int, *, fps: float 
     return render_frames(scene, times, resolution, resolution)
 
 
-def _paint(frames: Frames, item: MovingShape, times_seconds: Sequence[float], antialias: bool) -> None:
+def _paint(
+    frames: Frames,
+    item: MovingShape,
+    times_seconds: Sequence[float],
+    shifts: FloatArray | None,
+    antialias: bool,
+) -> None:
     """Paint one object into frames [times, height, width, 3], touching only the boxes around it."""
     _, height, width, _ = frames.shape
     side = min(width, height)
-    centers = item.centers(times_seconds) * side + ((width - side) / 2, (height - side) / 2)  # [times, 2]
-    radius = item.radius * side
-    box = int(np.ceil(2 * radius)) + 3
+    states = item.states(times_seconds)
+    seen = states.centers if shifts is None else states.centers - shifts
+    centers = seen * side + ((width - side) / 2, (height - side) / 2)  # [times, 2]
+    box = int(np.ceil(2 * states.radii.max() * side)) + 3
     columns, rows = min(box, width), min(box, height)
     lefts = np.clip(np.floor(centers[:, 0] - box / 2), 0, width - columns).astype(int)
     tops = np.clip(np.floor(centers[:, 1] - box / 2), 0, height - rows).astype(int)
     x = lefts[:, None] + np.arange(columns) + 0.5 - centers[:, :1]  # [times, columns]
     y = tops[:, None] + np.arange(rows) + 0.5 - centers[:, 1:]  # [times, rows]
-    outside = OUTLINES[item.shape](x[:, None, :], y[:, :, None], radius)  # [times, rows, columns], in pixels
+    radii = states.radii[:, None, None] * side  # [times, 1, 1], in pixels
+    outside = OUTLINES[item.shape](x[:, None, :], y[:, :, None], radii)  # [times, rows, columns], in pixels
     cover = np.clip(0.5 - outside, 0, 1) if antialias else (outside < 0).astype(np.float64)
-    color = np.array(item.rgb, dtype=np.float64)
-    for frame, top, left, share in zip(frames, tops, lefts, cover[..., None], strict=True):
-        patch = frame[top : top + rows, left : left + columns]
-        patch[:] = np.rint(patch + share * (color - patch))
+    paints = {color: np.array(item.paint(color), dtype=np.float64) for color in set(states.colors)}
+    for number in np.flatnonzero(states.shown):
+        top, left, share = tops[number], lefts[number], cover[number, ..., None]
+        patch = frames[number, top : top + rows, left : left + columns]
+        patch[:] = np.rint(patch + share * (paints[states.colors[number]] - patch))
 
 
-def _circle(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+def _add_noise(frames: Frames, scene: Scene, times_seconds: Sequence[float]) -> None:
+    """Add to every picture noise of its own, the same whenever the same moment is drawn at the same size."""
+    for frame, seconds in zip(frames, times_seconds, strict=True):
+        rng = np.random.default_rng((scene.seed, round(seconds * 10_000)))
+        noise = rng.standard_normal(frame.shape, dtype=np.float32) * np.float32(scene.noise)
+        frame[:] = np.clip(np.rint(frame + noise), 0, 255)
+
+
+def _circle(x: FloatArray, y: FloatArray, radius: Size) -> FloatArray:
     return np.hypot(x, y) - radius
 
 
-def _square(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+def _square(x: FloatArray, y: FloatArray, radius: Size) -> FloatArray:
     return np.maximum(np.abs(x), np.abs(y)) - 0.92 * radius
 
 
-def _triangle(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+def _triangle(x: FloatArray, y: FloatArray, radius: Size) -> FloatArray:
     # Base below, tip above; as wide and as high as the other shapes.
     slope = np.hypot(2.0, 1.0)
     return np.maximum(y - radius, (2 * np.abs(x) - y - radius) / slope)
 
 
-def _star(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
+def _star(x: FloatArray, y: FloatArray, radius: Size) -> FloatArray:
     # Folded about its ten axes the star is one straight edge from a tip to the next notch.
     half = np.pi / 5
     angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
@@ -136,7 +160,7 @@ def _star(x: FloatArray, y: FloatArray, radius: float) -> FloatArray:
     return (distance * np.cos(angle) - tip) * normal_x + distance * np.sin(angle) * normal_y
 
 
-OUTLINES: dict[str, Callable[[FloatArray, FloatArray, float], FloatArray]] = {
+OUTLINES: dict[str, Callable[[FloatArray, FloatArray, Size], FloatArray]] = {
     "circle": _circle,
     "square": _square,
     "triangle": _triangle,

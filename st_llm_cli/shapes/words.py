@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from st_llm_cli.shapes.world import COLORS, PLACES, SHAPES, MovingShape, Scene
+from st_llm_cli.shapes.scene import COLORS, PLACES, SHAPES, MovingShape, Scene
 
 
 def pieces(text: str) -> list[str]:

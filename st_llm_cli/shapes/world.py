@@ -1,109 +1,13 @@
-"""What can happen in the world of moving shapes, and how a seed becomes a scene.
-
-A scene lives in the unit square: x runs to the right, y runs down, both from 0 to 1. In a picture that is not
-square the unit square is the central one, side = min(width, height), and the rest is plain background. So the
-released view of a clip (resize the short side, crop the centre) always shows the whole scene, and one scene
-looks the same at every size.
-"""
+"""The plain world: how a seed becomes a scene of one or two shapes that move, stop and turn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from random import Random
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-Rgb = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One stretch of time during which an object does one thing."""
-
-    start_seconds: float
-    end_seconds: float
-    movement: str
-    """A key of `MOVEMENTS`."""
-    distance: float
-    """Way covered, as a share of the scene's side; 0 for "still"."""
-
-
-@dataclass(frozen=True)
-class MovingShape:
-    """One coloured object and its motion script."""
-
-    color: str
-    """Name of the colour, a key of `COLORS`."""
-    shape: str
-    """Name of the shape, one of `SHAPES`."""
-    rgb: Rgb
-    """The colour as drawn: that of `COLORS`, a little varied."""
-    radius: float
-    """Half of the object's width, as a share of the scene's side."""
-    start: tuple[float, float]
-    """Centre (x, y) at time 0, in the unit square."""
-    segments: tuple[Segment, ...]
-    """The motion script: gapless from 0 to the end of the scene, no two neighbours with the same movement."""
-
-    @property
-    def movements(self) -> tuple[str, ...]:
-        """What the object does, in order."""
-        return tuple(segment.movement for segment in self.segments)
-
-    @cached_property
-    def _knots(self) -> FloatArray:
-        """Time, x and y at the start and after each segment, [segments+1, 3]."""
-        x, y = self.start
-        knots = [(0.0, x, y)]
-        for segment in self.segments:
-            step_x, step_y = MOVEMENTS[segment.movement]
-            x, y = x + step_x * segment.distance, y + step_y * segment.distance
-            knots.append((segment.end_seconds, x, y))
-        return np.array(knots)
-
-    def centers(self, times_seconds: npt.ArrayLike) -> FloatArray:
-        """Centres of the object at the given times; before the start and after the end it rests.
-
-        Args:
-            times_seconds: Times in seconds, [times].
-
-        Returns:
-            x and y in the unit square, [times, 2].
-        """
-        times = np.asarray(times_seconds, dtype=np.float64)
-        when, x, y = self._knots.T
-        return np.stack([np.interp(times, when, x), np.interp(times, when, y)], axis=-1)
-
-    def movement_at(self, seconds: float) -> str:
-        """What the object is doing at a moment, a key of `MOVEMENTS`; at a turn what it does next."""
-        begun = [segment for segment in self.segments if segment.start_seconds <= seconds]
-        return (begun or self.segments)[-1 if begun else 0].movement
-
-    def place(self, seconds: float) -> str:
-        """Name of the cell of the 3x3 grid that holds the object's centre, one of `PLACES`."""
-        x, y = self.centers([seconds])[0]
-        return place_of(x, y)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Everything that is to be seen, and so everything that is true."""
-
-    seed: int
-    duration_seconds: float
-    background: Rgb
-    objects: tuple[MovingShape, ...]
-    """In the order of `COLORS`, so that an order of mention is part of what can be seen."""
-
-
-def place_of(x: float, y: float) -> str:
-    """Name of the cell of the 3x3 grid that holds a point of the unit square, one of `PLACES`."""
-    column, row = min(int(x * 3), 2), min(int(y * 3), 2)
-    return PLACES[row * 3 + column]
+from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, SHAPES, FloatArray, MovingShape, Rgb, Scene, Segment
 
 
 def make_scene(seed: int, *, num_objects: int | None = None, num_movements: int | None = None) -> Scene:
@@ -121,7 +25,7 @@ def make_scene(seed: int, *, num_objects: int | None = None, num_movements: int 
     Raises:
         ValueError: If an argument is out of its range.
     """
-    _check(seed, num_objects)
+    check(seed, num_objects, (1, 2))
     if num_movements is not None and num_movements not in _MOVEMENT_COUNTS:
         raise ValueError(f"num_movements is {num_movements}, must be 1, 2 or 3")
     rng = Random(seed)
@@ -129,8 +33,8 @@ def make_scene(seed: int, *, num_objects: int | None = None, num_movements: int 
     movements = num_movements or rng.choices(list(_MOVEMENT_COUNTS), list(_MOVEMENT_COUNTS.values()))[0]
     duration = round(rng.uniform(2.0, 6.0), 2)
     while True:
-        scripts = [_draw_movements(rng, movements) for _ in range(objects)]
-        scene = _draw_scene(rng, seed, duration, scripts)
+        scripts = [draw_movements(rng, movements) for _ in range(objects)]
+        scene = draw_scene(rng, seed, duration, scripts)
         if scene is not None:
             return scene
 
@@ -145,31 +49,38 @@ def make_picture(seed: int, *, num_objects: int | None = None) -> Scene:
     Raises:
         ValueError: If an argument is out of its range.
     """
-    _check(seed, num_objects)
+    check(seed, num_objects, (1, 2))
     rng = Random(seed)
     objects = num_objects or rng.choice((1, 2))
     while True:
-        scene = _draw_scene(rng, seed, 2.0, [["still"]] * objects)
+        scene = draw_scene(rng, seed, 2.0, [["still"]] * objects)
         if scene is not None and len({item.place(0.0) for item in scene.objects}) == objects:
             return scene
 
 
-def _check(seed: int, num_objects: int | None) -> None:
+def check(seed: int, num_objects: int | None, allowed: Sequence[int]) -> None:
+    """Refuse a seed or a number of objects of which there is no scene.
+
+    Raises:
+        ValueError: Saying which.
+    """
     if seed < 0:
         # random.Random takes the absolute value: -1 would silently repeat the scene of 1.
         raise ValueError(f"seed is {seed}, must be zero or more")
-    if num_objects not in (None, 1, 2):
-        raise ValueError(f"num_objects is {num_objects}, must be 1 or 2")
+    if num_objects is not None and num_objects not in allowed:
+        numbers = " or ".join(map(str, allowed))
+        raise ValueError(f"num_objects is {num_objects}, must be {numbers}")
 
 
-def _draw_movements(rng: Random, count: int) -> list[str]:
+def draw_movements(rng: Random, count: int) -> list[str]:
+    """Draw movements, no two neighbours the same, each order of them as likely as any other."""
     script = [rng.choice(list(MOVEMENTS))]
     while len(script) < count:
         script.append(rng.choice([name for name in MOVEMENTS if name != script[-1]]))
     return script
 
 
-def _draw_scene(rng: Random, seed: int, duration: float, scripts: Sequence[Sequence[str]]) -> Scene | None:
+def draw_scene(rng: Random, seed: int, duration: float, scripts: Sequence[Sequence[str]]) -> Scene | None:
     """Find room for objects that do what the scripts say; None if there is none.
 
     Only where, how big and how far is drawn again until nothing touches, so that no movement becomes rarer
@@ -178,7 +89,7 @@ def _draw_scene(rng: Random, seed: int, duration: float, scripts: Sequence[Seque
     background = rng.choice(BACKGROUNDS)
     colors = rng.sample(list(COLORS), len(scripts))
     shapes = rng.sample(SHAPES, len(scripts))
-    paints = [_vary(rng, COLORS[color]) for color in colors]
+    paints = [vary(rng, COLORS[color]) for color in colors]
     for _ in range(_TRIES):
         objects = tuple(
             _draw_object(rng, color, shape, rgb, duration, script)
@@ -191,7 +102,8 @@ def _draw_scene(rng: Random, seed: int, duration: float, scripts: Sequence[Seque
     return None
 
 
-def _vary(rng: Random, rgb: Rgb) -> Rgb:
+def vary(rng: Random, rgb: Rgb) -> Rgb:
+    """A colour a little unlike its pure form, as paints are."""
     red, green, blue = (min(255, max(0, level + rng.randint(-8, 8))) for level in rgb)
     return red, green, blue
 
@@ -265,35 +177,6 @@ EVAL_SEEDS = range(10**9, 2 * 10**9)
 DEMO_SEEDS = range(2 * 10**9, 2 * 10**9 + 10**6)
 """Seeds of the sample clips of `stllm demo`: never used for training or evaluation."""
 
-COLORS: dict[str, Rgb] = {
-    "red": (220, 40, 40),
-    "orange": (255, 150, 20),
-    "yellow": (255, 240, 80),
-    "green": (50, 180, 70),
-    "cyan": (60, 210, 225),
-    "blue": (50, 95, 240),
-    "purple": (165, 70, 215),
-    "white": (240, 240, 240),
-}
-SHAPES = ("circle", "square", "triangle", "star")
-MOVEMENTS: dict[str, tuple[int, int]] = {
-    "left": (-1, 0),
-    "right": (1, 0),
-    "up": (0, -1),
-    "down": (0, 1),
-    "still": (0, 0),
-}
-PLACES = (
-    "top left",
-    "top",
-    "top right",
-    "left",
-    "center",
-    "right",
-    "bottom left",
-    "bottom",
-    "bottom right",
-)
 BACKGROUNDS: tuple[Rgb, ...] = (
     (12, 12, 12),
     (32, 32, 32),

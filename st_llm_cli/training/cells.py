@@ -24,7 +24,8 @@ from st_llm_cli.model.sequence import IGNORED_LABEL
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, StllmOutput
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.shapes.render import render_frame
-from st_llm_cli.shapes.world import COLORS, SHAPES, TRAIN_SEEDS, MovingShape, Scene, make_scene
+from st_llm_cli.shapes.scene import COLORS, SHAPES, MovingShape, Scene
+from st_llm_cli.shapes.world import TRAIN_SEEDS, make_scene
 from st_llm_cli.training.build import grid_shape
 from st_llm_cli.training.data.example import sample_rng
 from st_llm_cli.video.transform import normalize

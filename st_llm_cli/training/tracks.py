@@ -28,7 +28,8 @@ from st_llm_cli.model.sequence import IGNORED_LABEL
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, StllmOutput
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.shapes.render import sample_frames, sample_times
-from st_llm_cli.shapes.world import COLORS, MOVEMENTS, SHAPES, TRAIN_SEEDS, MovingShape, Scene, make_scene
+from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, SHAPES, MovingShape, Scene
+from st_llm_cli.shapes.world import TRAIN_SEEDS, make_scene
 from st_llm_cli.training.build import grid_shape
 from st_llm_cli.training.cells import NOTHING, cell_of, cells_of
 from st_llm_cli.training.data.collator import Collator

@@ -17,7 +17,8 @@ from st_llm_cli.shapes.questions import (
     ask_any_image,
     with_options,
 )
-from st_llm_cli.shapes.world import EVAL_SEEDS, MovingShape, Scene, make_picture, make_scene
+from st_llm_cli.shapes.scene import MovingShape, Scene
+from st_llm_cli.shapes.world import EVAL_SEEDS, make_picture, make_scene
 
 SEEDS = range(300)
 

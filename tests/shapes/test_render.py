@@ -17,7 +17,8 @@ from st_llm_cli.shapes.render import (
     sample_frames,
     sample_times,
 )
-from st_llm_cli.shapes.world import MOVEMENTS, SHAPES, MovingShape, Scene, Segment, make_picture, make_scene
+from st_llm_cli.shapes.scene import MOVEMENTS, SHAPES, MovingShape, Scene, Segment
+from st_llm_cli.shapes.world import make_picture, make_scene
 from st_llm_cli.video.sampling import uniform
 from st_llm_cli.video.transform import ResizeCenterCrop
 

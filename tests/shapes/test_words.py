@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from st_llm_cli.shapes.questions import IMAGE_QUESTION_KINDS, QUESTION_KINDS, with_options
+from st_llm_cli.shapes.scene import MovingShape, Scene, Segment
 from st_llm_cli.shapes.words import (
     PROMPTS_IMAGE,
     PROMPTS_VIDEO,
@@ -17,7 +18,7 @@ from st_llm_cli.shapes.words import (
     vocabulary,
     with_article,
 )
-from st_llm_cli.shapes.world import MovingShape, Scene, Segment, make_picture, make_scene
+from st_llm_cli.shapes.world import make_picture, make_scene
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "shapes.md"
 

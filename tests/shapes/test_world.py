@@ -8,19 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st_llm_cli.shapes.world import (
-    BACKGROUNDS,
-    COLORS,
-    DEMO_SEEDS,
-    EVAL_SEEDS,
-    MOVEMENTS,
-    PLACES,
-    SHAPES,
-    TRAIN_SEEDS,
-    make_picture,
-    make_scene,
-    place_of,
-)
+from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, PLACES, SHAPES, place_of
+from st_llm_cli.shapes.world import BACKGROUNDS, DEMO_SEEDS, EVAL_SEEDS, TRAIN_SEEDS, make_picture, make_scene
 
 seeds = st.integers(min_value=0, max_value=DEMO_SEEDS.stop - 1)
 

@@ -6,7 +6,8 @@ import torch
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.model.sequence import IGNORED_LABEL
 from st_llm_cli.recipe import load_recipe
-from st_llm_cli.shapes.world import COLORS, SHAPES, MovingShape, Scene, Segment, make_scene
+from st_llm_cli.shapes.scene import COLORS, SHAPES, MovingShape, Scene, Segment
+from st_llm_cli.shapes.world import make_scene
 from st_llm_cli.training.cells import NOTHING, CellStream, cells_of
 from tests.training.small import small_recipe
 from tests.training.test_build import build

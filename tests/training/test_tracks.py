@@ -11,7 +11,7 @@ from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe import load_recipe
 from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.recipe.sources import Shapes
-from st_llm_cli.shapes.world import COLORS, MOVEMENTS, MovingShape, Scene, Segment
+from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, MovingShape, Scene, Segment
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.shapes import draw_shapes, shapes_vocabulary
 from st_llm_cli.training.tokenizer import word_tokenizer

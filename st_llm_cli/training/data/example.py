@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from st_llm_cli.shapes.world import Scene
+    from st_llm_cli.shapes.scene import Scene
 
 
 @dataclass(frozen=True)

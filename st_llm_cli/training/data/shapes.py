@@ -11,8 +11,9 @@ from st_llm_cli.recipe.sources import Shapes, Video
 from st_llm_cli.shapes import questions
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.shapes.render import sample_frames
+from st_llm_cli.shapes.scene import Scene
 from st_llm_cli.shapes.words import names_of, vocabulary
-from st_llm_cli.shapes.world import TRAIN_SEEDS, Scene, make_picture, make_scene
+from st_llm_cli.shapes.world import TRAIN_SEEDS, make_picture, make_scene
 from st_llm_cli.training.data.example import Example, Task, sample_rng
 from st_llm_cli.training.data.order import Buckets
 
