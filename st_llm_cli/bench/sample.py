@@ -53,10 +53,10 @@ class Sample:
     """Questions that are scored together share it."""
     part: str | None = None
     """What a question is within its group."""
-    check: str | None = None
-    """Multiple-choice question that a judge answers from the reply alone; `answer` is its right option."""
     problem: str | None = None
     """Why it can be neither asked nor scored as it stands in the file; counted by name."""
+    check: str | None = None
+    """Multiple-choice question that a judge answers from the reply alone; `answer` is its right option."""
 
     @property
     def letters(self) -> str:

@@ -5,6 +5,7 @@ DIR/Benchmarking_QA/{generic,temporal,consistency}_qa.json and DIR/Test_Videos/<
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from st_llm_cli.bench.benchmark import Loaded
@@ -54,7 +55,8 @@ def _samples(data: Path, task: str, number: int, row: Row, where: str) -> list[S
     for key in keys:
         question = text_in(row, key, where)
         id = f"{group}/{key}" if len(keys) > 1 else group
-        samples.append(Sample(id, task, KIND, (media,), question, question, answer, (), group, key, problem))
+        asked = Sample(id, task, KIND, (media,), question, question, answer)
+        samples.append(replace(asked, group=group, part=key, problem=problem))
     return samples
 
 

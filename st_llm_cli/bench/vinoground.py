@@ -6,6 +6,7 @@ vinoground_textscore.json (one clip, two captions) and vinoground_videoscore.jso
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from st_llm_cli.bench.benchmark import Loaded
@@ -55,9 +56,8 @@ def _sample(data: Path, side: str, row: Row, where: str) -> Sample:
         folders = (data, data / FOLDERS[side])
         media = find_media(name, [folder / each for folder in folders for each in names], origin=ORIGIN)
     id = f"{index}_{side}"
-    return Sample(
-        id, side, "pair", (media,), question, question, answer, LETTERS, pair, f"{half} {side}", problem
-    )
+    asked = Sample(id, side, "pair", (media,), question, question, answer, LETTERS)
+    return replace(asked, group=pair, part=f"{half} {side}", problem=problem)
 
 
 FOLDERS = {"text": "vinoground_videos", "video": "vinoground_videos_concated"}

@@ -241,7 +241,7 @@ def _prediction_of(row: dict[str, Any]) -> Prediction:
         tuple(row["candidates"]),
         row["group"],
         row["part"],
-        row.get("check"),
+        check=row.get("check"),
     )
     return Prediction(sample, row["reply"], row["option"], row["error"])
 
