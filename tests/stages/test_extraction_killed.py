@@ -24,6 +24,7 @@ CLIPS = 300
 NURSERY = """
 import os, sys
 from pathlib import Path
+import torch
 from st_llm_cli.stages.extract_features import Wish, extract, request_for
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens.store import TokenCache
@@ -36,6 +37,7 @@ requests = [request_for(path, wish, 4, ResizeCenterCrop(28)) for path in sorted(
 for _ in sys.stdin:  # each line asks for one more extraction
     child = os.fork()
     if child == 0:
+        torch.set_num_threads(2)  # two batches are encoded at once
         tally = extract(tokens, requests, wish, lambda outcome: None)
         print(tally.encoded, tally.present, tally.skipped, flush=True)
         os._exit(0)
