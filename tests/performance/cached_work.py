@@ -1,6 +1,6 @@
 """What kept tokens are worth: work on clips with and without the cache, on the 'wide' model.
 
-    python tests/performance/cached_work.py [--rounds 3] [--clips 4]
+    python tests/performance/cached_work.py [--rounds 3] [--clips 4] [--work question step residual]
 
 A training step at 16 frames, one of the global-local input at 64 frames, and an evaluation question, all with
 decoding, on one torch thread. Both ways take turns; the medians are compared. A step is a forward and a
@@ -34,6 +34,7 @@ from tests.performance.wide import RESIDUAL, wide_checkpoint
 from tests.video.long_video import write_long_video
 
 QUESTION = "Question: What does the object do first?\nOptions:\n(A) up\n(B) down\n(C) left\n(D) right"
+WORK = ("question", "step", "residual")
 WORDS = " ".join(["It moves left and then stops."] * 12)
 """As long as the text of a training sample: about 96 tokens with the question."""
 
@@ -125,16 +126,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=4)
+    parser.add_argument("--work", nargs="+", choices=WORK, default=WORK)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         clips = write_clips(Path(folder), arguments.clips)
         time.sleep(media.SETTLED_SECONDS + 0.5)  # what was written just now is digested each time
         short = Contest(wide_checkpoint(), clips, Path(folder) / "cache")
-        compare("evaluation question, 16 frames", short, short.question, arguments.rounds)
-        compare("training step, 16 frames", short, short.step, arguments.rounds)
-        long = Contest(wide_checkpoint(*RESIDUAL), clips, Path(folder) / "cache")
-        compare("training step, 64 → 16 residual", long, long.step, arguments.rounds)
+        if "question" in arguments.work:
+            compare("evaluation question, 16 frames", short, short.question, arguments.rounds)
+        if "step" in arguments.work:
+            compare("training step, 16 frames", short, short.step, arguments.rounds)
+        if "residual" in arguments.work:
+            long = Contest(wide_checkpoint(*RESIDUAL), clips, Path(folder) / "cache")
+            compare("training step, 64 → 16 residual", long, long.step, arguments.rounds)
 
 
 if __name__ == "__main__":
