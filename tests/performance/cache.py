@@ -17,16 +17,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from st_llm_cli.tokens.entry import verify_entry
 from st_llm_cli.tokens.key import Key
 from st_llm_cli.tokens.media import MediaDigests, content_digest
 from st_llm_cli.tokens.memo import Memo
 from st_llm_cli.tokens.store import TokenCache
+from tests.performance.turns import take_turns
 
 SHAPE = (64, 32, 768)
 KEY = Key(
@@ -53,20 +54,6 @@ def write_plainly(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def take_turns(rounds: int, contenders: dict[str, Callable[[int], object]]) -> None:
-    """Print the median times of contenders, each called with the number of its round."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
-        for name, work in contenders.items():
-            started = time.perf_counter()
-            work(number)
-            times[name].append(time.perf_counter() - started)
-    plain = median(times[next(iter(times))][1:])
-    for name, taken in times.items():
-        milliseconds = median(taken[1:]) * 1000
-        sys.stdout.write(f"{name:44} {milliseconds:8.3f} ms  {milliseconds / plain / 1000:5.2f}\n")
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
 """What masking and masked video modelling cost in a training step, and what a step takes in memory.
 
-    python tests/performance/training.py [--rounds 5]
+    python tests/performance/training.py steps | loading | memory | padding
 
-The wide model (recipes/wide.yaml) in bfloat16 on one thread: one clip of 16 frames x 32 tokens from the token
-cache, 96 tokens of text. Contenders take turns, and each line gives the median; the ratio is to the first.
-Memory is that of processes of their own, above what they have before the step: 64 frames, all tokens, a
-vocabulary of 32 000, two clips, gradient checkpointing.
+The wide model (recipes/wide.yaml) on one thread: one clip of 16 frames x 32 tokens from the token cache, 96
+tokens of text. In float32: a CPU without AVX-512 is ten times slower in bfloat16, and then measures its
+conversions; `--precision bfloat16` where there is. Memory is that of processes of their own, above what they
+have before the step: 64 frames, all tokens, a vocabulary of 32 000, two clips, gradient checkpointing.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import multiprocessing
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
@@ -38,6 +38,7 @@ from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.training.optimizer import build_optimizer, freeze
 from st_llm_cli.training.ready import config_of_new
 from st_llm_cli.training.tokenizer import word_tokenizer
+from tests.performance.turns import take_turns
 
 TEXT, ANSWER = 96, 32
 KEY = Key(
@@ -73,59 +74,63 @@ def batch(model: StllmForConditionalGeneration, clips: int, frames: int) -> dict
     return {"input_ids": ids, "labels": labels, "queries": torch.randn(size)}
 
 
-def steps(rounds: int) -> float:
-    """Print how long a step takes as masking goes on; give the seconds of the last."""
+def stepper(precision: str) -> Callable[..., None]:
+    """A training step on one cached clip of 16 frames; called with what the model is told of masks."""
     model = wide_model()
-    model.set_attn_implementation("eager")  # as training chooses in bfloat16 on a CPU
+    if precision == "bfloat16":
+        model.set_attn_implementation("eager")  # as training chooses on a CPU
     optimizer = build_optimizer(model, load_recipe("wide").training[0])
     inputs = batch(model, 1, 16)
 
     def step(**masking: Any) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed(precision):
             loss = model(**inputs, **masking).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    contenders: dict[str, Callable[[], None]] = {
-        "all tokens": lambda: step(mask_ratio=None),
-        "half of them dropped": lambda: step(mask_ratio=0.5, masked_video=False),
-        "and masked video modelling": lambda: step(mask_ratio=0.5),
+    return step
+
+
+def mixed(precision: str) -> AbstractContextManager[Any]:
+    """Mixed precision, if it is asked for."""
+    return nullcontext() if precision == "float32" else torch.autocast("cpu", torch.bfloat16)
+
+
+def steps(options: argparse.Namespace) -> None:
+    """How long a step takes as masking goes on."""
+    step = stepper(options.precision)
+    contenders: dict[str, Callable[[int], object]] = {
+        "all tokens": lambda _: step(mask_ratio=None),
+        "half of them dropped": lambda _: step(mask_ratio=0.5, masked_video=False),
+        "and masked video modelling": lambda _: step(mask_ratio=0.5),
     }
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
-        for name, run in contenders.items():
-            began = time.perf_counter()
-            run()
-            if number:  # the first round warms up
-                times[name].append(time.perf_counter() - began)
-    whole = median(times["all tokens"])
-    for name, each in times.items():
-        print(f"{name:<28}{median(each):8.2f} s   {median(each) / whole:.2f}")  # noqa: T201
-    return median(times["and masked video modelling"])
+    take_turns(options.rounds, contenders, unit="s")
 
 
-def loading(step_seconds: float, rounds: int = 50) -> None:
-    """Print how long a cached clip takes to read, beside a step that learns from it."""
-    tokens = torch.randn(16, 32, 256).half()
+def loading(options: argparse.Namespace) -> None:
+    """How long a cached clip takes to read, beside a step that learns from it."""
+    step, tokens = stepper(options.precision), torch.randn(16, 32, 256).half()
     with tempfile.TemporaryDirectory() as folder:
         cache = TokenCache(Path(folder))
         cache.put(KEY, tokens)
-        began = time.perf_counter()
-        for _ in range(rounds):
-            cache.get(KEY)
-        seconds = (time.perf_counter() - began) / rounds
-    print(f"{'a clip from the cache':<28}{seconds * 1e3:8.2f} ms  {seconds / step_seconds:.1%} of the step")  # noqa: T201
+        contenders: dict[str, Callable[[int], object]] = {
+            "a step": lambda _: step(mask_ratio=0.5),
+            "its clip from the cache": lambda _: cache.get(KEY),
+        }
+        medians = take_turns(options.rounds, contenders)
+    whole, reading = medians.values()
+    sys.stdout.write(f"{reading / whole:.3%} of the step\n")
 
 
-def peak_of_step(materialise: bool, connection: Any) -> None:
+def peak_of_step(materialise: bool, precision: str, connection: Any) -> None:
     """Send how many bytes one step takes above those before it."""
     torch.set_num_threads(1)
     model = wide_model(vocabulary=32_000)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     inputs = batch(model, 2, 64)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed(precision):
         loss = all_logits_loss(model, inputs) if materialise else model(**inputs).loss
     loss.backward()
     connection.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
@@ -139,22 +144,23 @@ def all_logits_loss(model: StllmForConditionalGeneration, inputs: dict[str, Tens
     return cross_entropy(logits[:, :-1].flatten(0, 1), joined.labels[:, 1:].flatten())
 
 
-def memory() -> None:
-    """Print the peak of a long step, with every position's logits and with those of the answers."""
+def memory(options: argparse.Namespace) -> None:
+    """Peak of a long step, with every position's logits and with those of the answers."""
     peaks = []
     context = multiprocessing.get_context("spawn")
     for materialise in (True, False):
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=peak_of_step, args=(materialise, sender))
+        process = context.Process(target=peak_of_step, args=(materialise, options.precision, sender))
         process.start()
         peaks.append(receiver.recv())
         process.join()
         name = "every position's logits" if materialise else "those of the answers"
-        print(f"{name:<28}{peaks[-1] / 1e9:8.2f} GB  {peaks[-1] / peaks[0]:.2f}")  # noqa: T201
+        sys.stdout.write(f"{name:44} {peaks[-1] / 1e9:8.2f} GB  {peaks[-1] / peaks[0]:5.2f}\n")
+        sys.stdout.flush()
 
 
-def padding(batches: int = 4) -> None:
-    """Print which share of the tiny model's sequences is padding, video tokens included."""
+def padding(options: argparse.Namespace) -> None:
+    """Which share of the tiny model's sequences is padding, video tokens included."""
     recipe = load_recipe("tiny/shapes")
     tokenizer = word_tokenizer(shapes_vocabulary())
     config = config_of_new(recipe)
@@ -162,27 +168,29 @@ def padding(batches: int = 4) -> None:
     filled = whole = 0
     for stage in (each for each in recipe.training if each.objective == "answers"):
         stream = ExampleStream(stage, recipe.video, config.image_size)
-        for number in range(batches):
+        for number in range(options.rounds):
             first = number * stage.batch_size
-            examples = [stream[first + place] for place in range(stage.batch_size)]
+            examples = stream.__getitems__(range(first, first + stage.batch_size))
             mask = collator(examples)["attention_mask"]
             video = config.num_queries * len(examples[0].frames) - 1  # beside the placeholder
             filled += int(mask.sum()) + video * len(mask)
             whole += mask.numel() + video * len(mask)
-    print(f"{'padding of the tiny data':<28}{1 - filled / whole:8.1%}")  # noqa: T201
+    sys.stdout.write(f"{'padding of the tiny data':44} {1 - filled / whole:8.1%}\n")
 
 
 def main() -> None:
-    """Measure everything."""
+    """Measure one figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     torch.set_num_threads(1)
     np.random.seed(0)
-    loading(steps(options.rounds))
-    memory()
-    padding()
+    FIGURES[options.figure](options)
 
+
+FIGURES = {"steps": steps, "loading": loading, "memory": memory, "padding": padding}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
