@@ -11,6 +11,7 @@ from st_llm_cli.recipe.schema import Train
 from st_llm_cli.recipe.sources import Video
 from st_llm_cli.stages.clip_tokens import ClipTokens, why_not_sound
 from st_llm_cli.stages.video_model import looks_like_shapes
+from st_llm_cli.training.scale import zero_stage
 from st_llm_cli.video.transform import RandomResizedCrop, ResizeCenterCrop
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def why_not_in_training(recipe: Recipe, stage: Train, config: StllmConfig, level
         return "no cache: the Q-Former reads the question, 'queries' differ with it; use level 'frames'"
     if "random" in recipe.video.sampler:
         return f"no cache: the sampler '{recipe.video.sampler}' takes other frames in every epoch"
-    if "zero3" in (stage.deepspeed or ""):
+    if zero_stage(stage) == 3:
         return "no cache: ZeRO-3 spreads the encoder over processes that each need other clips"
     trained = trained_parts(stage, config, level)
     return why_not_sound(config, _transform(recipe.video, config.image_size), trained)

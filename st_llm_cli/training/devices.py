@@ -57,16 +57,17 @@ def named_device(name: str | None, precision: str) -> Device:
     raise UsageError(f"no device '{name}'{meant}", where="--device", fix=fix)
 
 
+def peak_here() -> float | None:
+    """Dense 16-bit operations a second of the GPU that is here; None without one that is in `DEVICES`."""
+    fitting = _fitting_names() if torch.cuda.is_available() else []
+    return DEVICES[fitting[0]][1] * TERA if fitting else None
+
+
 def _device_here() -> str:
     if not torch.cuda.is_available():
         return "cpu"
+    fitting = _fitting_names()
     properties = torch.cuda.get_device_properties(0)
-    plain = re.sub(r"[^a-z0-9]", "", properties.name.lower())
-    fitting = [
-        name
-        for name, (memory, _) in DEVICES.items()
-        if name.split("-")[0] in plain and abs(properties.total_memory / GB / memory - 1) < 0.15
-    ]
     if not fitting:
         what = f"the speed of {properties.name} is not known"
         fix = (
@@ -74,6 +75,17 @@ def _device_here() -> str:
         )
         raise UsageError(what, where="--device", fix=fix)
     return fitting[0]
+
+
+def _fitting_names() -> list[str]:
+    """Names in `DEVICES` that fit the first GPU."""
+    properties = torch.cuda.get_device_properties(0)
+    plain = re.sub(r"[^a-z0-9]", "", properties.name.lower())
+    return [
+        name
+        for name, (memory, _) in DEVICES.items()
+        if name.split("-")[0] in plain and abs(properties.total_memory / GB / memory - 1) < 0.15
+    ]
 
 
 def _main_memory() -> float:

@@ -18,6 +18,7 @@ from torch import nn
 
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.training.rehearsal import Footprint, Precision
+from st_llm_cli.training.scale import offloads, zero_stage
 
 FOUR_BITS = 0.5 + 4 / 64 / 8 * 2
 """Bytes per weight in four bits, with its share of the scales of blocks of 64 (themselves in eight bits)."""
@@ -30,8 +31,8 @@ class Setup:
     """How a stage is run, as far as it matters for memory."""
 
     precision: str
-    zero: int = 0
-    """Stage of ZeRO; 0 without DeepSpeed."""
+    zero: int | None = None
+    """Stage of ZeRO; None without DeepSpeed."""
     offload: bool = False
     processes: int = 1
     accumulate: int = 1
@@ -45,20 +46,21 @@ class Setup:
         if self.precision == "float32":
             return Precision()
         half = getattr(torch, self.precision)
-        if self.zero:
+        if self.zero is not None:
             return Precision(trained=half, frozen=half)
         return Precision(frozen=half, autocast=half)
 
 
 def setup_of(stage: Train, *, processes: int, quantized: bool) -> Setup:
-    """Read off a stage how it is run."""
-    kind = stage.deepspeed or ""
-    # A configuration of one's own is planned as the cheapest to share: gradients and optimiser only.
-    zero = 0 if not kind else 3 if kind.startswith("zero3") else 2
+    """Read off a stage, and the DeepSpeed configuration it names, how it is run.
+
+    Raises:
+        RecipeError: If that configuration cannot be read.
+    """
     return Setup(
         precision=stage.precision,
-        zero=zero,
-        offload=kind.endswith("_offload"),
+        zero=zero_stage(stage),
+        offload=offloads(stage),
         processes=processes,
         accumulate=stage.accumulate,
         optimizer=stage.optimizer,
@@ -95,11 +97,12 @@ def memory_of(model: nn.Module, footprint: Footprint, setup: Setup, overhead: fl
     weights, optimizer = _weights(model, setup), _optimizer_state(model, setup)
     gradients = footprint.gradients
     buffers = overhead
-    if setup.zero:
+    if setup.zero is not None:
         weights *= share if setup.zero == 3 else 1
         weights = 0.0 if setup.zero == 3 and setup.offload else weights
-        gradients *= share
-        optimizer = 0.0 if setup.offload else optimizer * share
+        gradients *= share if setup.zero >= 2 else 1
+        optimizer *= share if setup.zero >= 1 else 1
+        optimizer = 0.0 if setup.offload else optimizer
         buffers += min(ZERO_BUFFERS, 4.0 * learnt)
         return _sum(weights, gradients, optimizer, footprint.activations, buffers)
     if setup.processes > 1:
@@ -136,7 +139,7 @@ def _in_four_bits(name: str, weight: nn.Parameter) -> bool:
 
 def _optimizer_state(model: nn.Module, setup: Setup) -> float:
     learnt = [weight for weight in model.parameters() if weight.requires_grad]
-    if setup.zero:
+    if setup.zero is not None:
         return 12.0 * sum(weight.numel() for weight in learnt)
     if setup.optimizer == "muon":
         return float(sum(weight.numel() * (4 if weight.ndim >= 2 else 8) for weight in learnt))

@@ -49,7 +49,8 @@ class StepMetrics:
     memory_gb: float
     """Most memory used so far: of the GPU, else of the process; GB of 10^9 bytes."""
     mfu: float | None = None
-    """Share of the device's peak that the step's products took; None where the peak is not known."""
+    """Share of the device's dense 16-bit peak that the step's products took, without what checkpointing does
+    again; None where the peak is not known, as on a CPU."""
 
 
 StepListener = Callable[[StepMetrics], None]
@@ -80,11 +81,13 @@ class TellMetrics(TrainerCallback):
     Args:
         stage: Name of the stage.
         listener: Called with every line of metrics.
+        at_peak: Seconds that a step would take at the peak of the device; None where that is not known.
     """
 
-    def __init__(self, stage: str, listener: StepListener) -> None:
+    def __init__(self, stage: str, listener: StepListener, at_peak: float | None = None) -> None:
         self.stage = stage
         self.listener = listener
+        self.at_peak = at_peak
         self._started = self._told = time.monotonic()
         self._step = 0
 
@@ -132,6 +135,7 @@ class TellMetrics(TrainerCallback):
                 seconds=round(now - self._started, 3),
                 video_tokens_per_second=round(logs["video_tokens"] * pace, 1),
                 memory_gb=round(_peak_bytes() / 1e9, 3),
+                mfu=None if self.at_peak is None else round(self.at_peak * pace, 4),
             )
         )
 

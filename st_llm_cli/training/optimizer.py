@@ -102,6 +102,12 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     return (result.mT if tall else result).to(matrices.dtype)
 
 
+def frozen_parts(stage: Train) -> tuple[Part, ...]:
+    """Parts that a stage does not train: `cells` reads no further than the Q-Former."""
+    beyond: tuple[Part, ...] = ("projection", "language") if stage.objective == "cells" else ()
+    return (*stage.freeze, *beyond)
+
+
 def freeze(model: StllmForConditionalGeneration, parts: Iterable[Part]) -> None:
     """Let only the parts that are not named learn; of a language model with LoRA only what was added.
 

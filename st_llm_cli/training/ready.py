@@ -15,7 +15,7 @@ from st_llm_cli.training.build import new_config
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.shapes import shapes_vocabulary
 from st_llm_cli.training.data.stream import ExampleStream
-from st_llm_cli.training.optimizer import freeze
+from st_llm_cli.training.optimizer import freeze, frozen_parts
 from st_llm_cli.training.pair import config_of_pair
 from st_llm_cli.training.rehearsal import Prepare
 from st_llm_cli.training.step import TYPICAL_TEXT, TextSizes
@@ -45,8 +45,7 @@ def prepare(recipe: Recipe, stage: Train) -> Prepare:
     """What gets a model ready for a stage."""
 
     def get_ready(model: StllmForConditionalGeneration) -> None:
-        parts = (*stage.freeze, "projection", "language") if stage.objective == "cells" else stage.freeze
-        freeze(model, parts)
+        freeze(model, frozen_parts(stage))
         lora = recipe.model.lora
         if lora is not None:
             model.language_model.requires_grad_(False)

@@ -127,10 +127,21 @@ def deepspeed_config(stage: Train) -> dict[str, Any] | None:
     return config
 
 
+def zero_stage(stage: Train) -> int | None:
+    """Stage of ZeRO, as the DeepSpeed configuration says; None without DeepSpeed.
+
+    Raises:
+        RecipeError: If the configuration cannot be read.
+    """
+    config = deepspeed_config(stage)
+    return None if config is None else int(config.get("zero_optimization", {}).get("stage", 0))
+
+
 def offloads(stage: Train) -> bool:
     """Whether the optimiser's state is kept in main memory."""
     config = deepspeed_config(stage) or {}
-    return "offload_optimizer" in config.get("zero_optimization", {})
+    target = config.get("zero_optimization", {}).get("offload_optimizer") or {}
+    return target.get("device", "none") != "none"
 
 
 def _check_precision(stage: Train) -> None:

@@ -21,8 +21,9 @@ from st_llm_cli.training.cells import CellCollator, CellReader, CellStream
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.training.metrics import StepListener, TellMetrics
+from st_llm_cli.training.mfu import seconds_at_peak
 from st_llm_cli.training.mishaps import explained
-from st_llm_cli.training.optimizer import build_optimizer, freeze
+from st_llm_cli.training.optimizer import build_optimizer, freeze, frozen_parts
 from st_llm_cli.training.saving import check_processes, last_checkpoint, step_of
 from st_llm_cli.training.scale import process_count, samples_of_a_step
 from st_llm_cli.training.settings import trainer_arguments
@@ -85,7 +86,9 @@ def train_stage(
         trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples, adapter)
     stopper = StopOnSignal()
     trainer.add_callback(stopper)
-    trainer.add_callback(TellMetrics(stage.name, listener))
+    level = None if examples is None or examples.tokens is None else examples.tokens.level
+    at_peak = seconds_at_peak(model, recipe, stage, level)
+    trainer.add_callback(TellMetrics(stage.name, listener, at_peak))
     trainer.remove_callback(PrinterCallback)
     with _threads(stage.threads), explained(stage.name, folder):
         try:
@@ -133,7 +136,7 @@ def _answers_trainer(
     examples: ExampleStream,
     adapter: Adapter | None,
 ) -> StllmTrainer:
-    freeze(model, stage.freeze)
+    freeze(model, frozen_parts(stage))
     return StllmTrainer(
         model=model,
         args=trainer_arguments(stage, folder),
@@ -148,7 +151,7 @@ def _answers_trainer(
 
 
 def _cells_trainer(model: StllmForConditionalGeneration, stage: Train, folder: Path) -> StllmTrainer:
-    freeze(model, (*stage.freeze, "projection", "language"))
+    freeze(model, frozen_parts(stage))
     with _seeded(stage.seed):
         reader = CellReader(model)
     heads = [reader.color, reader.shape, reader.offset]
@@ -171,7 +174,7 @@ def _tracks_trainer(
     folder: Path,
     examples: ExampleStream | None,
 ) -> StllmTrainer:
-    freeze(model, stage.freeze)
+    freeze(model, frozen_parts(stage))
     with _seeded(stage.seed):
         reader = TrackReader(model)
     silent = TrackStream(_whole_steps(stage), recipe.video.num_frames, model.config.image_size)

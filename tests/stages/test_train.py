@@ -9,6 +9,7 @@ from st_llm_cli.errors import TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages.train import run
+from st_llm_cli.training import mfu
 from st_llm_cli.training.metrics import StepMetrics
 from tests.model.micro import micro_checkpoint
 from tests.training.data.files import clip_entry, picture_entry, source, write_json, write_media
@@ -158,3 +159,12 @@ def test_clips_and_pictures_on_disk_train_a_model_that_reads_the_question(
     assert {"qformer", "projection", "language_model", "vision_model"} <= changed
     assert load_checkpoint(str(result.checkpoint)).tokenizers.question is not None
     assert not (tmp_path / "run" / "skipped.jsonl").exists()
+
+
+def test_a_known_peak_says_how_much_of_it_is_used(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mfu, "peak_here", lambda: 1e12)
+    run(recipe, tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert all(0 < row["mfu"] < 1 for row in rows)

@@ -1,7 +1,8 @@
 import pytest
+import torch
 
 from st_llm_cli.errors import UsageError
-from st_llm_cli.training.devices import named_device
+from st_llm_cli.training.devices import named_device, peak_here
 
 
 def test_a_device_is_known_by_name_or_said_in_numbers() -> None:
@@ -19,3 +20,16 @@ def test_the_cpu_here_is_measured() -> None:
 def test_other_devices_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="no device"):
         named_device(name, "bfloat16")
+
+
+def test_only_a_known_gpu_has_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Card:
+        name, total_memory = "NVIDIA A100-SXM4-80GB", 80e9
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert peak_here() is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: Card)
+    assert peak_here() == 312e12
+    Card.name = "Some other card"
+    assert peak_here() is None

@@ -1,8 +1,12 @@
+import json
+from pathlib import Path
+
 import pytest
 from torch import nn
 
-from st_llm_cli.training.memory import Setup, memory_of
+from st_llm_cli.training.memory import Setup, memory_of, setup_of
 from st_llm_cli.training.rehearsal import Footprint
+from tests.training.small import small_recipe
 
 MODEL = nn.Linear(1000, 1000, bias=False)
 STEP = Footprint(forward=5e6, early=5e6, late=4e6, backward=5e6, gradients=4e6)
@@ -40,3 +44,26 @@ def test_frozen_weights_are_kept_in_sixteen_bits_or_four() -> None:
     model.language_model = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(1000, 1000, bias=False)])})
     model.requires_grad_(False)
     assert memory_of(model, Footprint(), Setup("bfloat16", quantized=True)).weights < 0.6e6
+
+
+@pytest.mark.parametrize(
+    ("zero", "weights", "gradients", "optimizer"),
+    [(0, 2e6, 4e6, 12e6), (1, 2e6, 4e6, 3e6), (3, 0.5e6, 1e6, 3e6)],
+)
+def test_a_configuration_of_ones_own_is_planned_by_its_stage(
+    tmp_path: Path, zero: int, weights: float, gradients: float, optimizer: float
+) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": zero}}))
+    (stage,) = small_recipe({"deepspeed": str(path), "precision": "bfloat16"}).training
+    memory = memory_of(MODEL, STEP, setup_of(stage, processes=4, quantized=False))
+    assert (memory.weights, memory.gradients, memory.optimizer) == (weights, gradients, optimizer)
+
+
+def test_offloading_is_read_from_the_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    for device, offload in (("cpu", True), ("none", False)):
+        block = {"stage": 2, "offload_optimizer": {"device": device}}
+        path.write_text(json.dumps({"zero_optimization": block}))
+        (stage,) = small_recipe({"deepspeed": str(path)}).training
+        assert setup_of(stage, processes=1, quantized=False).offload is offload

@@ -48,6 +48,8 @@ class Records(NamedTuple):
     file: Path
     records: tuple[Record, ...]
     mistakes: tuple[Mistake, ...]
+    text_only: int = 0
+    """Entries that show nothing, as LLaVA's mixtures have them; they are not among the records."""
 
 
 def read_records(name: str, source: Annotations) -> Records:
@@ -70,17 +72,24 @@ def read_records(name: str, source: Annotations) -> Records:
         raise DataError("is not UTF-8 text", where=str(file), fix="give the annotation file") from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(file), fix="check the path") from error
-    records, mistakes = [], []
+    records, mistakes, text_only = [], [], 0
     tasks_of = FORMATS[name]
     try:
         for line, item in ENTRIES[name](text):
+            if name == "conversations" and _shows_nothing(item):
+                text_only += 1
+                continue
             try:
                 records.append(_record(line, item, media, tasks_of))
             except MistakeError as error:
                 mistakes.append(Mistake(line, str(error)))
     except MistakeError as error:
         mistakes.append(Mistake(error.line, str(error)))
-    return Records(file, tuple(records), tuple(mistakes))
+    return Records(file, tuple(records), tuple(mistakes), text_only)
+
+
+def _shows_nothing(item: Any) -> bool:
+    return isinstance(item, dict) and all(item.get(key) is None for key in MEDIA)
 
 
 def _record(

@@ -112,6 +112,11 @@ def open_source(number: int, data: Data) -> Source:
         return Source(number, "shapes", "shapes", data.weight, data.shapes, (), ())
     name, place = data.files
     found = read_records(name, place)
+    if found.text_only:
+        count = f"{found.text_only} of {found.text_only + len(found.records) + len(found.mistakes)}"
+        log.warning("%s: %s conversations show no video or picture, and are left out", found.file, count)
     if not found.records and not found.mistakes:
-        raise DataError("holds no entries", where=str(found.file), fix="give another file")
+        raise DataError(
+            "holds no entries with a video or a picture", where=str(found.file), fix="give another file"
+        )
     return Source(number, str(found.file), name, data.weight, None, found.records, found.mistakes)

@@ -29,6 +29,9 @@ from st_llm_cli.video.request import Request
 class ClipReader(Protocol):
     """Where clips come from as the tokens that an encoder made of them."""
 
+    level: str
+    """How far they have come, see `tokens.key.Key.level`."""
+
     def clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Any]]:
         """Give each request, in order, a clip with `tokens` and `level`, or the error that stands for it."""
         ...

@@ -141,3 +141,10 @@ def test_files_and_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
         read_records("videochat2", Annotations(annotations=str(tmp_path / "none.json"), media=str(tmp_path)))
     with pytest.raises(DataError, match=r"media: no such folder \(it is the 'media' of a\.json\)"):
         read_records("videochat2", Annotations(annotations="a.json", media=str(tmp_path / "media")))
+
+
+def test_conversations_about_nothing_shown_are_counted_and_left_out(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hi."}]
+    shown = {"image": "a.png", "conversations": turns}
+    found = read(tmp_path, "conversations", json.dumps([shown, {"id": "1", "conversations": turns}]))
+    assert (len(found.records), found.text_only, found.mistakes) == (1, 1, ())
