@@ -18,12 +18,12 @@ WORKERS ?= 2
 # One thread per test process: more only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
-.PHONY: help demo docs test test-all lint types clean
+.PHONY: help demo docs recording test test-all lint types clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@echo
-	@echo "Also: make test-all (slow tests), lint, types, docs (pages written from the program), clean (removes $(VENV) too)"
+	@echo "Also: make test-all (slow tests), lint, types, docs (pages written from the program), recording (docs/chat.svg, with tmux), clean (removes $(VENV) too)"
 
 demo: $(VENV)/.installed
 	$(BIN)/stllm demo $(DEMO)
@@ -39,6 +39,9 @@ test-all: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	NO_COLOR=1 $(BIN)/python docs/generate.py
+
+recording: $(VENV)/.installed
+	$(BIN)/python docs/record.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -32,6 +32,9 @@ PREFILL_CHUNK = 1024
 TOP_K = 50
 """Words a draw chooses from at most: transformers' own default."""
 
+MOST_BEAMS = 64
+"""Beams, each of which holds keys and values of the whole conversation."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sight:
@@ -72,7 +75,7 @@ class Generation:
             ("max_new_tokens", self.max_new_tokens >= 1, "give at least 1"),
             ("temperature", 0 <= self.temperature < float("inf"), "0 is greedy, 0.7 is usual"),
             ("top_p", 0 < self.top_p <= 1, "give a share above 0, at most 1"),
-            ("num_beams", self.num_beams >= 1, "give at least 1"),
+            ("num_beams", 1 <= self.num_beams <= MOST_BEAMS, f"give 1 to {MOST_BEAMS}"),
             ("repetition_penalty", 0 < self.repetition_penalty < float("inf"), "1 repeats freely, 1.2 less"),
             ("seed", 0 <= self.seed < 2**63, "give a whole number from 0"),
         ):

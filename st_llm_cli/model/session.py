@@ -158,13 +158,13 @@ class Session:
         queries: Tensor | None = None,
         instead_of: ShownClip | None = None,
     ) -> ShownClip:
-        """Look at a clip; the next question can be about it.
+        """Look at a clip, given in one of three ways; the next question can be about it.
 
         Args:
             name: What to call it.
             frames: Normalised frames, [frames, 3, height, width].
-            features: Vision features instead, [frames, patches, vision_dim].
-            queries: Q-Former output instead, [frames, queries, qformer_dim]; fixed for all questions.
+            features: What the vision encoder made of them, [frames, patches, vision_dim].
+            queries: What the Q-Former made of it, [frames, queries, qformer_dim]; the same for each question.
             instead_of: A clip whose place in the conversation it takes.
 
         Raises:

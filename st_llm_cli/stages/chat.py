@@ -194,7 +194,7 @@ class Chat:
     def _request(self, view: View) -> Request:
         return Request(
             view.path,
-            num_frames=view.num_frames if view.num_frames or view.fps else self.model.num_frames,
+            num_frames=self.model.num_frames if view.num_frames is view.fps is None else view.num_frames,
             fps=view.fps,
             start=view.start or None,
             end=view.end,
