@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from st_llm_cli.bench.sample import Prediction
+from st_llm_cli.bench.sample import Prediction, Verdict
 from st_llm_cli.bench.scoring import judge_reply
 from st_llm_cli.bench.statistics import clustered_bootstrap, holm, mcnemar, paired_permutation, paired_t
 from st_llm_cli.errors import DataError
@@ -56,6 +56,13 @@ class RunComparison:
     """Ids only the second answered correctly."""
     lost: tuple[str, ...]
     """Ids only the first answered correctly."""
+    disagreed: Mapping[str, tuple[str | None, str | None]]
+    """Answers as the scorer read them, by id, where the two differ; right or wrong plays no part."""
+
+    @property
+    def agreement(self) -> float:
+        """Share of questions to which both gave the same answer; two that cannot be read are the same."""
+        return 1 - len(self.disagreed) / self.n
 
     @property
     def differs(self) -> bool:
@@ -81,7 +88,7 @@ def compare_runs(
     for id in shared:
         if (samples[id].prompt, samples[id].answer) != (others[id].prompt, others[id].answer):
             raise DataError(f"'{id}' is another question in each run", fix="compare runs of the same files")
-    a, b = [earlier[id] for id in shared], [later[id] for id in shared]
+    a, b = [earlier[id].correct for id in shared], [later[id].correct for id in shared]
     clusters, tasks = [samples[id].cluster for id in shared], [samples[id].task for id in shared]
     gains = [float(y) - float(x) for x, y in zip(a, b, strict=True)]
     tested = paired_permutation(list(map(float, a)), list(map(float, b)), clusters)
@@ -103,6 +110,11 @@ def compare_runs(
         _by_task(a, b, clusters, tasks),
         tuple(id for id, x, y in zip(shared, a, b, strict=True) if y and not x),
         tuple(id for id, x, y in zip(shared, a, b, strict=True) if x and not y),
+        {
+            id: (earlier[id].answer, later[id].answer)
+            for id in shared
+            if earlier[id].answer != later[id].answer
+        },
     )
 
 
@@ -114,9 +126,9 @@ def in_words(compared: RunComparison) -> str:
     return f"{'better' if compared.difference > 0 else 'worse'} by {points}, p = {compared.p_value:.3g}"
 
 
-def _verdicts(predictions: Sequence[Prediction], scorer: str) -> dict[str, bool]:
+def _verdicts(predictions: Sequence[Prediction], scorer: str) -> dict[str, Verdict]:
     judged = ((each.sample.id, judge_reply(each, scorer)) for each in predictions)
-    return {id: verdict.correct for id, verdict in judged if verdict is not None}
+    return {id: verdict for id, verdict in judged if verdict is not None}
 
 
 def _by_task(

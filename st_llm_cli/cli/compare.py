@@ -34,7 +34,8 @@ def compare(
     """Compare runs question by question, on those that both were asked.
 
     The p-value comes from exchanging the runs clip by clip; those of the tasks are corrected for their
-    number. Questions only one of the runs got right are listed.
+    number. Questions only one of the runs got right are listed, and those the runs answered differently: so
+    two ways of answering (`--answer options` and `generate`) are held against each other.
     """
     from st_llm_cli.bench.compare import compare_runs
     from st_llm_cli.stages.prediction_file import NAME, read_predictions
@@ -78,6 +79,12 @@ def _show(run: Path, base: Path, compared: RunComparison) -> None:
             typer.echo(
                 f"  {task}: {100 * each.difference:+.1f} points of {each.n}, corrected p = {each.p_value:.3g}"
             )
+    same = compared.n - len(compared.disagreed)
+    typer.echo(f"  the same answer to {same} of {compared.n} questions ({100 * compared.agreement:.1f} %)")
+    for id, (first, second) in list(compared.disagreed.items())[:SHOWN_FLIPS]:
+        typer.echo(f"    {id}: {first or 'nothing readable'} and {second or 'nothing readable'}")
+    if len(compared.disagreed) > SHOWN_FLIPS:
+        typer.echo(f"    and {len(compared.disagreed) - SHOWN_FLIPS} more (all with --json)")
     for what, ids in (("won", compared.won), ("lost", compared.lost)):
         more = f" and {len(ids) - SHOWN_FLIPS} more (all with --json)" if len(ids) > SHOWN_FLIPS else ""
         typer.echo(f"  {len(ids)} {what}" + (": " + ", ".join(ids[:SHOWN_FLIPS]) + more if ids else ""))

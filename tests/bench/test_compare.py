@@ -46,6 +46,12 @@ def test_tasks_are_corrected_for_their_number() -> None:
     assert compared.tasks["even"].p_value == pytest.approx(2 * 2 / 2**10)
 
 
+def test_other_answers_are_listed_also_where_both_are_wrong() -> None:
+    compared = compare_runs(run_of("ABA??"), run_of("AB?A?"))
+    assert compared.disagreed == {"id2": ("A", None), "id3": (None, "A")}
+    assert (compared.agreement, compared.won, compared.lost) == (0.6, (), ())
+
+
 def test_only_shared_questions_are_compared() -> None:
     compared = compare_runs(run_of("AAA"), run_of("BBB", start=1))
     assert (compared.n, compared.only_first, compared.only_second) == (2, 1, 1)

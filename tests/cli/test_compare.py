@@ -34,6 +34,13 @@ def test_better_run_is_called_better(stllm: Stllm, runs: tuple[Path, Path]) -> N
     assert "10 won: id0, id1" in ran.out and "0 lost" in ran.out
 
 
+def test_questions_answered_differently_are_listed(stllm: Stllm, runs: tuple[Path, Path]) -> None:
+    ran = stllm("compare", *runs)
+    assert "the same answer to 10 of 20 questions (50.0 %)\n    id0: A and B\n" in ran.out
+    (row,) = json.loads(stllm("compare", *runs, "--json").out)
+    assert row["disagreed"]["id9"] == ["A", "B"] and len(row["disagreed"]) == 10
+
+
 def test_equal_runs_are_not_distinguishable(stllm: Stllm, runs: tuple[Path, Path]) -> None:
     ran = stllm("compare", runs[0], runs[0] / "predictions.jsonl")
     assert "not distinguishable (0.0 ± 0.0 points, p = 1)" in ran.out
