@@ -43,7 +43,7 @@ def _from_folder(folder: Path) -> list[Sample]:
     paths = sorted((folder / "json").glob("*.json"))
     if not paths:
         what = "holds no questions: looked for json/*.json"
-        fix = "give a folder laid out like MVBench, or a .jsonl file, with --data"
+        fix = "give a folder laid out like MVBench, or a .jsonl file, as `data`"
         raise DataError(what, where=str(folder), fix=fix)
     return [
         _sample(folder, row, path.stem, f"{path.stem}/{number}", f"{path}: row {number}")

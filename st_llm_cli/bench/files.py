@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        fix = "give the benchmark's folder with --data"
+        fix = "give the benchmark's folder as `data`"
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path), fix=fix) from error
     except UnicodeDecodeError as error:
         fix = "convert it to UTF-8, or download it again"

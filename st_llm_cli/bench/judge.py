@@ -83,7 +83,7 @@ class HttpJudge:
         """
         if not self.url.startswith(("http://", "https://")):
             what, fix = f"'{self.url}' is no address", "give one such as http://localhost:8000/v1"
-            raise UsageError(what, where="--judge-url", fix=fix)
+            raise UsageError(what, where="judge_url", fix=fix)
 
     @property
     def name(self) -> str:
@@ -116,7 +116,7 @@ class HttpJudge:
         said = error.read(200).decode("utf-8", "replace").strip()
         what = f"status {error.code}" + (f": {said}" if said else "")
         if error.code in HOPELESS:
-            fix = "check --judge-url, --judge-model and the key named by --judge-key-env"
+            fix = "check `judge_url`, `judge_model` and the key named by `judge_key_env`"
             return UsageError(f"the judge refuses with {what}", where=address, fix=fix)
         wait = error.headers.get("Retry-After", "")
         seconds = float(wait) if wait.isdigit() else None
@@ -143,7 +143,7 @@ class Paced:
     ) -> None:
         if per_minute <= 0:
             what, fix = f"{per_minute:g} questions a minute", "give a number above 0"
-            raise UsageError(what, where="--judge-rate", fix=fix)
+            raise UsageError(what, where="judge_rate", fix=fix)
         self._judge = judge
         self._between_seconds = 60.0 / per_minute
         self._sleep, self._clock = sleep, clock

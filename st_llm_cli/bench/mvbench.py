@@ -105,7 +105,7 @@ def _tables(data: Path) -> tuple[dict[str, tuple[list[Row], str]], dict[str, str
             tables[stem] = (rows_of(merged["meta"][stem], where), f"{where}: {stem}")
     if not tables:
         what = "holds no questions: looked for json/<task>.json and test.json"
-        fix = "give the folder that holds MVBench's json and video folders with --data"
+        fix = "give the folder that holds MVBench's json and video folders as `data`"
         raise DataError(what, where=str(data), fix=fix)
     roots = {stem: str(folder) for stem, folder in merged.get("root", {}).items()}
     for folder in roots.values():

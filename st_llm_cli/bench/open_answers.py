@@ -78,7 +78,7 @@ def _annotation_file(folder: Path, layout: Layout) -> Path:
     found = next((path for path in tried if path.is_file()), None)
     if found is None:
         what = "holds no questions: looked for " + ", ".join(str(path.relative_to(folder)) for path in tried)
-        raise DataError(what, where=str(folder), fix="give the folder or the annotation file with --data")
+        raise DataError(what, where=str(folder), fix="give the folder or the annotation file as `data`")
     return found
 
 

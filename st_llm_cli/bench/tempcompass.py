@@ -34,7 +34,7 @@ def load(data: Path) -> Loaded:
     found = {kind: path for kind, path in files.items() if path is not None}
     if not found:
         what = "holds no questions: looked for questions/{" + ",".join(SIZES) + "}.json"
-        raise DataError(what, where=str(data), fix="give TempCompass' folder with --data")
+        raise DataError(what, where=str(data), fix="give TempCompass' folder as `data`")
     samples = [sample for kind, path in found.items() for sample in _samples(data, kind, path)]
     absent = tuple(kind for kind in SIZES if kind not in found)
     return Loaded(tuple(samples), sum(SIZES.values()), str(data), absent)

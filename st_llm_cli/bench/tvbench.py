@@ -39,7 +39,7 @@ def load(data: Path) -> Loaded:
     found = {task: path for task, path in files.items() if path.is_file()}
     if not found:
         what = "holds no questions: looked for json/<task>.json"
-        fix = "give the folder that holds TVBench's json and video folders with --data"
+        fix = "give the folder that holds TVBench's json and video folders as `data`"
         raise DataError(what, where=str(data), fix=fix)
     samples = tuple(sample for task, path in found.items() for sample in _samples(data, task, path))
     absent = tuple(task for task in TASKS if task not in found)

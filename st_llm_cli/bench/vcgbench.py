@@ -38,7 +38,7 @@ def load(data: Path) -> Loaded:
             samples += _samples(data, task, number, row, f"{path}: row {number}")
     if not samples:
         what = "holds no questions: looked for Benchmarking_QA/{generic,temporal,consistency}_qa.json"
-        raise DataError(what, where=str(data), fix="give the benchmark's folder with --data")
+        raise DataError(what, where=str(data), fix="give the benchmark's folder as `data`")
     return Loaded(tuple(samples), sum(TASKS.values()), str(data), tuple(absent), tuple(TASKS))
 
 

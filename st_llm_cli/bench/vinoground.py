@@ -37,7 +37,7 @@ def load(data: Path) -> Loaded:
         samples += [_sample(data, side, row, f"{path}: row {number}") for number, row in enumerate(rows)]
     if not samples:
         what = "holds no questions: looked for vinoground_textscore.json and vinoground_videoscore.json"
-        raise DataError(what, where=str(data), fix="give Vinoground's folder with --data")
+        raise DataError(what, where=str(data), fix="give Vinoground's folder as `data`")
     return Loaded(tuple(samples), SIZE, str(data), tuple(absent), tuple(FOLDERS))
 
 

@@ -136,7 +136,7 @@ def describe(
         from st_llm_cli.stages.limits import check_model
         from st_llm_cli.stages.video_model import load_model
 
-        possible = replace(wish, most_frames=check_model(model, wish))
+        possible = replace(wish, most_frames=check_model(model, wish, compat))
         answerer = load_model(model, device=device, dtype=dtype, seed=seed, cache=tokens, compat=compat)
         return answerer, possible
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import Protocol
 
+from st_llm_cli.cli.option_names import in_options
 from st_llm_cli.errors import StllmError
 
 
 def show_error(error: StllmError) -> None:
     """Say what was found, where, and what to do: in three lines on a terminal, else in one."""
+    error = in_options(error)
     if not sys.stderr.isatty():
         print(f"stllm: error: {error}", file=sys.stderr)  # noqa: T201
         return

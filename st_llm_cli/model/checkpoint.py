@@ -156,14 +156,12 @@ def choose_device(name: str) -> torch.device:
         return torch.device(have[0])
     found = DEVICE_NAME.fullmatch(name)
     if found is None:
-        raise UsageError(f"no device {name!r}", where="--device", fix="auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"no device {name!r}", where="device", fix="auto, cpu, cuda, cuda:N or mps")
     if found["kind"] not in have:
-        raise UsageError(
-            f"no {found['kind']} device here", where="--device", fix=f"there is {', '.join(have)}"
-        )
+        raise UsageError(f"no {found['kind']} device here", where="device", fix=f"there is {', '.join(have)}")
     if found["number"] and int(found["number"]) >= torch.cuda.device_count():
         fix = f"there are {torch.cuda.device_count()}, counted from 0"
-        raise UsageError(f"no {name} here", where="--device", fix=fix)
+        raise UsageError(f"no {name} here", where="device", fix=fix)
     return torch.device(name)
 
 
@@ -174,7 +172,7 @@ def named_dtype(name: str) -> torch.dtype | None:
         UsageError: If there is none of that name.
     """
     if name not in DTYPES:
-        raise UsageError(f"no type {name!r}", where="--dtype", fix=f"one of {', '.join(DTYPES)}")
+        raise UsageError(f"no type {name!r}", where="dtype", fix=f"one of {', '.join(DTYPES)}")
     return DTYPES[name]
 
 

@@ -40,8 +40,8 @@ class Offer:
     """What a file or folder has for the model."""
 
     source: Path
-    layout: str
-    """Name of its layout."""
+    layout: Layout
+    """How its keys are read."""
     headers: dict[str, Header] = field(default_factory=dict)
     """Shape and type by our name."""
     keys: dict[str, str] = field(default_factory=dict)
@@ -62,8 +62,8 @@ class ImportReport:
     """Keys read past, with the reason."""
     new: dict[str, str] = field(default_factory=dict)
     """Our names that no file fills, with how they start."""
-    missing: list[str] = field(default_factory=list)
-    """Names that nothing fills and that must not start anew."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Our names that nothing fills and that must not start anew, with the keys their file would have."""
     unexpected: list[str] = field(default_factory=list)
     """Their keys that have no place in the model."""
     mis_shaped: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class ImportReport:
     def problems(self) -> list[str]:
         """Everything that keeps the import from being trusted, one line each."""
         return [
-            *(f"missing {name}" for name in self.missing),
+            *(f"missing {key}, here {name}" for name, key in self.missing.items()),
             *(f"unexpected {key}" for key in self.unexpected),
             *(f"mis-shaped {line}" for line in self.mis_shaped),
         ]
@@ -136,7 +136,7 @@ def make_offer(
 ) -> Offer:
     """Sort the tensors of a source by our names; arguments as for `read_offer`."""
     layout = layout or recognise(headers, source, reads_question=reads_question)
-    offer = Offer(source, layout.name)
+    offer = Offer(source, layout)
     for key, header in headers.items():
         name = layout.our_name(key)
         if reason := layout.why_ignored(key):
@@ -200,7 +200,7 @@ def settle(
         taken={str(offer.source): len(keys) for offer, keys in zip(offers, picks, strict=True)},
         ignored=ignored,
         new=new,
-        missing=[_their_name(name, offers) for name in missing if name not in new],
+        missing={name.partition(":")[0]: _their_key(name, offers) for name in missing if name not in new},
         unexpected=unexpected,
         mis_shaped=mis_shaped,
     )
@@ -314,12 +314,11 @@ def _left_over(
     return ignored, unexpected
 
 
-def _their_name(name: str, offers: Sequence[Offer]) -> str:
-    """Name a missing half of a bias as its file would have named it."""
-    stem, _, half = name.partition(":")
-    other = {"q": "v", "v": "q"}.get(half)
-    keys = [offer.keys[f"{stem}:{other}"] for offer in offers if f"{stem}:{other}" in offer.keys]
-    return keys[0].replace(f"{other}_bias", f"{half}_bias") if keys else name
+def _their_key(name: str, offers: Sequence[Offer]) -> str:
+    """Name a missing tensor as the file would that has the most of its part."""
+    part = name.split(".")[0]
+    nearest = max(offers, key=lambda offer: sum(known.split(".")[0] == part for known in offer.keys))
+    return nearest.layout.their_name(name) or "a tensor"
 
 
 def _stored(conversion: Conversion, step: Callable[[str], None]) -> Iterator[tuple[str, Tensor]]:
@@ -345,8 +344,27 @@ def _read(conversion: Conversion, step: Callable[[str], None]) -> Iterator[tuple
         for path in weight_files.paths(source):
             for key, tensor in weight_files.tensors(path):
                 if key in names:
-                    yield from _whole(names[key], tensor.to(conversion.dtype or tensor.dtype), halves)
+                    stored = tensor.to(conversion.dtype or tensor.dtype)
+                    _refuse_unsound(key, tensor, stored, path)
+                    yield from _whole(names[key], stored, halves)
             step(path.name)
+
+
+def _refuse_unsound(key: str, found: Tensor, stored: Tensor, path: Path) -> None:
+    """Refuse a tensor that holds NaN or infinity, or would in the type to store."""
+    bad = int((~torch.isfinite(stored)).sum())
+    if bad == 0:
+        return
+    of = f"{bad} of its {stored.numel()} numbers"
+    if bool(torch.isfinite(found).all()):
+        what, fix = (
+            f"{key}: {of} are too large for {stored.dtype}".replace("torch.", ""),
+            "choose another `dtype`",
+        )
+    else:
+        what = f"{key}: {of} are NaN or infinite, as after a training that went astray"
+        fix = "download the file again, or take an earlier checkpoint"
+    raise CheckpointError(what, where=str(path), fix=fix)
 
 
 def _whole(name: str, tensor: Tensor, halves: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -96,6 +96,25 @@ class Generation:
         }
 
 
+def too_long(video: int, text: int, new: int, most: int) -> UsageError:
+    """Say that clip, words and answer do not fit together, and which of them to cut: the longest.
+
+    Args:
+        video: Tokens of the clips.
+        text: Tokens of the question and all that was said before.
+        new: Tokens that may be written.
+        most: What the language model can read and write together.
+    """
+    what = f"{video} video + {text} text + {new} new tokens are more than the {most} the language model reads"
+    cuts = {
+        "num_frames": (video, "look at fewer frames, or lower `max_new_tokens`"),
+        "question": (text, "ask in fewer words"),
+        "max_new_tokens": (new, "lower it"),
+    }
+    where, (_, fix) = max(cuts.items(), key=lambda cut: cut[1][0])
+    return UsageError(what, where=where, fix=fix)
+
+
 class PrefixCache:
     """Keys and values of what the language model read last, kept for a sequence that begins alike."""
 

@@ -44,7 +44,7 @@ def locate(name: str) -> Path:
         raise CheckpointError(what, where=name, fix="name the folder the file is in")
     if HUB_ID.fullmatch(name):
         return newest_checkpoint(fetch(name, OUR_FILES))
-    raise CheckpointError(f"no model {name!r}{_did_you_mean(path)}", where="--model", fix=HOW_TO_NAME)
+    raise CheckpointError(f"no model {name!r}{_did_you_mean(path)}", where="name", fix=HOW_TO_NAME)
 
 
 def newest_checkpoint(folder: Path) -> Path:

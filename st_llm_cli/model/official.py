@@ -27,8 +27,7 @@ from st_llm_cli.model.conversion import (
     settle,
     write,
 )
-from st_llm_cli.model.released_names import PREFIX
-from st_llm_cli.model.sizes import Hidden, Shapes, count, qformer_sizes, vision_sizes
+from st_llm_cli.model.sizes import Hidden, Shapes, count, qformer_sizes, read_off, vision_sizes
 from st_llm_cli.model.tokenizers import Tokenizers, released_tokenizers
 from st_llm_cli.model.variants import VARIANTS, Variant, named_variant
 
@@ -83,8 +82,8 @@ def plan_released(
     """Settle the import of a released checkpoint; arguments and errors as for `import_released`."""
     settings = named_variant(variant)
     offers = _offers(source, base, settings)
-    if offers[0].layout != "released":
-        what = f"not a released ST-LLM checkpoint: its tensors are named as in {offers[0].layout} files"
+    if offers[0].layout.name != "released":
+        what = f"not a released ST-LLM checkpoint: its tensors are named as in {offers[0].layout.name} files"
         raise CheckpointError(what, where=str(source), fix="check the path")
     tokenizers = released_tokenizers(source, settings.reads_question, bert_tokenizer)
     try:
@@ -98,7 +97,7 @@ def plan_released(
         raise CheckpointError(
             f"not of variant {variant}: {reason}",
             where=str(source),
-            fix=f"use --variant {' or '.join(fitting)}",
+            fix=f"use `variant` {' or '.join(fitting)}",
         ) from error
     _check_words(tokenizers.language, conversion.config, source)
     if tokenizers.question is not None:
@@ -151,7 +150,8 @@ def _offers(source: Path, base: Sequence[Path], variant: Variant) -> list[Offer]
 
 def _config(source: Path, offers: Sequence[Offer], variant: Variant) -> StllmConfig:
     language = weight_files.read_json(source / "config.json")
-    return released_config(joint_shapes(offers), variant, language, hidden_sizes(source))
+    with read_off(source):
+        return released_config(joint_shapes(offers), variant, language, hidden_sizes(source))
 
 
 def _fits(source: Path, base: Sequence[Path], variant: Variant, tokenizers: Tokenizers) -> bool:
@@ -163,10 +163,9 @@ def _fits(source: Path, base: Sequence[Path], variant: Variant, tokenizers: Toke
 
 
 def _what_to_do(report: ImportReport) -> str:
-    frozen = [f"{part}." for part in FROZEN] + [f"{PREFIX}visual_encoder.blocks."]
-    if any(name.startswith(tuple(frozen)) for name in report.missing):
-        return "give the frozen parts, which are not saved without DeepSpeed, with --base"
-    return "check --variant, and that every shard is there"
+    if any(name.split(".")[0] in FROZEN for name in report.missing):
+        return "give the frozen parts, which are not saved without DeepSpeed, as `base`"
+    return "check `variant`, and that every shard is there"
 
 
 def hidden_sizes(source: Path) -> Hidden:

@@ -24,6 +24,11 @@ _TEMPORAL = {
     "attn.proj": "attention.projection",
     "temporal_fc": "output",
 }
+_LAYERED = (
+    ("visual_encoder.blocks", "vision_model.encoder.layers", _BLOCK),
+    ("visual_encoder.BTAdapter_S", "bt_adapter.spatial", _BLOCK),
+    ("visual_encoder.BTAdapter_T", "bt_adapter.temporal", _TEMPORAL),
+)
 _LAYER_PART = r"\.(\d+)\.(.+?)\.(weight|bias)"
 
 _SINGLE = {
@@ -44,6 +49,14 @@ _RENAMED = {
     r"Qformer\.bert\.(embeddings\.(?:word|position)_embeddings\.weight)": r"qformer.model.\1",
     r"Qformer\.bert\.(encoder\.layer\.\d+\.\w*attention)\.self\.(.+)": r"qformer.model.\1.attention.\2",
     r"Qformer\.bert\.(encoder\.layer\.\d+\.(?!.*\.self\.).+)": r"qformer.model.\1",
+}
+_RENAMED_BACK = {
+    r"vision_model\.post_layernorm\.(.+)": r"ln_vision.\1",
+    r"projection\.(.+)": r"llama_proj.\1",
+    r"global_local\.(down|up)\.(.+)": r"\1_proj.\2",
+    r"masked_video_decoder\.(.+)": r"mvm_decoder.\1",
+    r"qformer\.model\.(encoder\.layer\.\d+\.\w*attention)\.attention\.(.+)": r"Qformer.bert.\1.self.\2",
+    r"qformer\.model\.(.+)": r"Qformer.bert.\1",
 }
 IGNORED = {
     r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq": "computed anew",
@@ -78,17 +91,43 @@ def our_name(key: str, *, reads_question: bool) -> str | None:
     return _vision_language_name(key, reads_question)
 
 
+def their_name(name: str, *, reads_question: bool) -> str | None:
+    """Translate one of our names back, to what LAVIS' files call it; released ones put `PREFIX` in front.
+
+    Args:
+        name: Name of one of our tensors, or of half a bias, outside of the language model.
+        reads_question: As for `our_name`.
+
+    Returns:
+        Their name, two where they keep a tensor in halves, or None if they have none.
+    """
+    name, _, half = name.partition(":")
+    for theirs, ours in _SINGLE.items():
+        if name == ours:
+            return theirs
+    for stem, ours, table in _LAYERED:
+        found = re.fullmatch(re.escape(ours) + _LAYER_PART, name)
+        for part, our_part in table.items():
+            if found and (found[2], found[3]) == (our_part, "bias") and part == "attn.qkv":
+                return " and ".join(f"{stem}.{found[1]}.attn.{each}_bias" for each in half or "qv")
+            if found and found[2] == our_part:
+                return f"{stem}.{found[1]}.{part}.{found[3]}"
+    room = "embeddings." if reads_question else ""
+    if found := re.fullmatch(rf"qformer\.model\.{re.escape(room)}layernorm\.(weight|bias)", name):
+        return f"Qformer.bert.embeddings.LayerNorm.{found[1]}"
+    for pattern, replacement in _RENAMED_BACK.items():
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, replacement, name)
+    return None
+
+
 def _vision_language_name(key: str, reads_question: bool) -> str | None:
     if key in _SINGLE:
         return _SINGLE[key]
     if found := re.fullmatch(r"Qformer\.bert\.embeddings\.LayerNorm\.(weight|bias)", key):
         room = "embeddings." if reads_question else ""
         return f"qformer.model.{room}layernorm.{found[1]}"
-    for stem, ours, table in (
-        ("visual_encoder.blocks", "vision_model.encoder.layers", _BLOCK),
-        ("visual_encoder.BTAdapter_S", "bt_adapter.spatial", _BLOCK),
-        ("visual_encoder.BTAdapter_T", "bt_adapter.temporal", _TEMPORAL),
-    ):
+    for stem, ours, table in _LAYERED:
         if found := re.fullmatch(re.escape(stem) + r"\.(\d+)\.attn\.([qv])_bias", key):
             return f"{ours}.{found[1]}.{table['attn.qkv']}.bias:{found[2]}"
         found = re.fullmatch(re.escape(stem) + _LAYER_PART, key)

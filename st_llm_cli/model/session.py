@@ -18,7 +18,16 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from st_llm_cli.errors import UsageError
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
-from st_llm_cli.model.decoding import Generation, Place, PrefixCache, Sight, ending_of, places_of, write
+from st_llm_cli.model.decoding import (
+    Generation,
+    Place,
+    PrefixCache,
+    Sight,
+    ending_of,
+    places_of,
+    too_long,
+    write,
+)
 from st_llm_cli.model.prompt import (
     PROMPT_FORMATS,
     answer_end_ids,
@@ -127,7 +136,7 @@ class Session:
     ) -> None:
         if visual_tokens not in VISUAL_TOKENS:
             what = f"no way '{visual_tokens}' to make visual tokens"
-            raise UsageError(what, where="--visual-tokens", fix=f"choose {' or '.join(VISUAL_TOKENS)}")
+            raise UsageError(what, where="visual_tokens", fix=f"choose {' or '.join(VISUAL_TOKENS)}")
         self.model = model
         self.tokenizers = tokenizers
         self.visual_tokens = visual_tokens
@@ -289,9 +298,8 @@ class Session:
             text = len(ids) - len(sights)
             if most is None or video + text + generation.max_new_tokens <= most:
                 return _Prompt(self._embeds(ids, sights), places_of(ids, sights), dropped - left_out)
-        parts = f"{video} video + {text} text + {generation.max_new_tokens} new tokens"
-        what = f"{parts} are more than the {most} the language model reads"
-        raise UsageError(what, where="--frames", fix="look at fewer frames, or lower --max-new-tokens")
+        assert most is not None, "without a limit the first conversation fits"
+        raise too_long(video, text, generation.max_new_tokens, most)
 
     def _conversations(self, question: str) -> Iterator[tuple[int, list[int]]]:
         """Write down as many turns as may be shown, then fewer and fewer of the oldest.

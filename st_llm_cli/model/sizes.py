@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from st_llm_cli.errors import CheckpointError
+from st_llm_cli.model.released_names import their_name
 
 Shapes = dict[str, tuple[int, ...]]
 """Shape of each tensor by our name; the halves of an attention bias as `….qkv.bias:q` and `:v`."""
@@ -67,6 +71,15 @@ def qformer_sizes(shapes: Shapes, hidden: Hidden, *, reads_question: bool) -> di
     return sizes
 
 
+@contextmanager
+def read_off(source: Path) -> Iterator[None]:
+    """Say of what lacks a part, where that was looked for."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(error.what, where=error.where or str(source), fix=error.fix) from error
+
+
 def count(shapes: Shapes, pattern: str) -> int:
     """Count what is numbered from 0 in the names that match."""
     return max(_numbers(shapes, pattern), default=-1) + 1
@@ -82,7 +95,8 @@ def _shape(shapes: Shapes, name: str) -> tuple[int, ...]:
     part = {"vision_model": "the vision encoder", "qformer": "the Q-Former"}[name.split(".")[0]]
     there = any(known.startswith(name.split(".")[0]) for known in shapes)
     raise CheckpointError(
-        f"{part} is {'not whole' if there else 'missing'}: no {name}",
+        f"{part} is {'not whole' if there else 'missing'}: no {their_name(name, reads_question=True)},"
+        f" here {name}",
         # Frozen parts are not in files saved without DeepSpeed, nor in those of LAVIS.
-        fix="give a file or folder that has it with --base",
+        fix="give a file or folder that has it as `base`",
     )

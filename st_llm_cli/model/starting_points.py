@@ -30,7 +30,7 @@ from st_llm_cli.model.conversion import (
 )
 from st_llm_cli.model.layouts import LANGUAGE, language_layout
 from st_llm_cli.model.official import BT_ADAPTER_DEPTH, check_vocabulary, hidden_sizes
-from st_llm_cli.model.sizes import qformer_sizes, vision_sizes
+from st_llm_cli.model.sizes import qformer_sizes, read_off, vision_sizes
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import (
     QFORMER_FOLDER,
@@ -82,7 +82,7 @@ def plan_start(
     settings = named_variant(variant)
     reads = settings.reads_question
     first = read_offer(source, reads_question=reads)
-    if first.layout == "ours":
+    if first.layout.name == "ours":
         raise CheckpointError("already a checkpoint of stllm", where=str(source), fix="use it as it is")
     offers = [first, *(read_offer(path, reads_question=reads, parts=GIVEN) for path in base)]
     if language_model is not None:
@@ -98,7 +98,7 @@ def plan_start(
         reason = f"made for another language model than one of {hidden_dim} hidden units"
         offers = [_without(offer, "projection.", reason) for offer in offers]
     conversion = settle(offers, config, tokenizers, dtype=dtype, may_be_new=NEW, may_grow=_embeddings(config))
-    refuse_problems(conversion.report, source, fix="give what is missing with --base, or check --variant")
+    refuse_problems(conversion.report, source, fix="give what is missing as `base`, or check `variant`")
     if tokenizers.question is not None:
         check_vocabulary(tokenizers.question, config, bert_tokenizer or source / QFORMER_FOLDER)
     return conversion
@@ -116,12 +116,10 @@ def _language(source: Path, first: Offer, folder: Path | None) -> Language:
                 fix="give a folder with config.json, tokenizer and weights",
             ) from error
         text = config.get_text_config()
-    elif first.layout == "transformers" and any(name.startswith(LANGUAGE) for name in first.keys):
+    elif first.layout.name == "transformers" and any(name.startswith(LANGUAGE) for name in first.keys):
         folder, text = source, _transformers_config(source).text_config
     else:
-        raise CheckpointError(
-            "has no language model", where=str(source), fix="give one with --language-model DIR"
-        )
+        raise CheckpointError("has no language model", where=str(source), fix="give one as `language_model`")
     vicuna = text.model_type == "llama" and (folder / "tokenizer.model").exists()
     return Language(folder, text, vicuna)
 
@@ -141,7 +139,7 @@ def _config(
     source: Path, offers: Sequence[Offer], variant: Variant, language: Language, tokenizers: Tokenizers
 ) -> StllmConfig:
     shapes = joint_shapes(offers)
-    if offers[0].layout == "transformers":
+    if offers[0].layout.name == "transformers":
         theirs = _transformers_config(source)
         _check_kind(source, theirs.qformer_config.model_type, variant)
         vision, qformer = theirs.vision_config.to_dict(), theirs.qformer_config.to_dict()
@@ -149,8 +147,9 @@ def _config(
         vision |= {"model_type": "instructblip_vision_model"}
     else:
         hidden = hidden_sizes(source)
-        vision = vision_sizes(shapes, hidden)
-        qformer = qformer_sizes(shapes, hidden, reads_question=variant.reads_question)
+        with read_off(source):
+            vision = vision_sizes(shapes, hidden)
+            qformer = qformer_sizes(shapes, hidden, reads_question=variant.reads_question)
     text = language.config
     text.vocab_size = max(text.vocab_size, len(tokenizers.language))
     return StllmConfig(
@@ -192,7 +191,7 @@ def _check_kind(source: Path, kind: str, variant: Variant) -> None:
         what = (
             f"its Q-Former {'reads' if reads else 'does not read'} the question, the variant's does otherwise"
         )
-        raise CheckpointError(what, where=str(source), fix=f"use --variant {' or '.join(fitting)}")
+        raise CheckpointError(what, where=str(source), fix=f"use `variant` {' or '.join(fitting)}")
 
 
 def _without(offer: Offer, prefix: str, reason: str) -> Offer:

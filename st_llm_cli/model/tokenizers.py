@@ -90,7 +90,7 @@ def question_tokenizer(source: Path, folder: Path | None) -> Any:
         raise CheckpointError(
             "this variant reads the question with a BERT vocabulary that such a checkpoint lacks",
             where=str(source),
-            fix="give --bert-tokenizer DIR, a folder with vocab.txt of bert-base-uncased",
+            fix="give `bert_tokenizer`, a folder with vocab.txt of bert-base-uncased",
         )
     tokenizer = _load(BertTokenizer, folder)
     tokenizer.add_special_tokens({"bos_token": "[DEC]"})

@@ -38,7 +38,7 @@ def named_variant(name: str) -> Variant:
         return VARIANTS[name]
     near = difflib.get_close_matches(name, VARIANTS, n=1, cutoff=0.4)
     meant = f"; did you mean {near[0]!r}?" if near else ""
-    raise UsageError(f"no variant {name!r}{meant}", where="--variant", fix=f"one of {', '.join(VARIANTS)}")
+    raise UsageError(f"no variant {name!r}{meant}", where="variant", fix=f"one of {', '.join(VARIANTS)}")
 
 
 VARIANTS = {

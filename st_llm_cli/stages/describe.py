@@ -104,24 +104,26 @@ def check(wish: Wish) -> None:
     """
     if not wish.prompt.strip():
         raise UsageError(
-            "an empty question", where="--prompt", fix="ask something, or leave it out for a description"
+            "an empty question", where="prompt", fix="ask something, or leave it out for a description"
         )
     if wish.start is not None and wish.start < 0:
-        raise UsageError(f"{wish.start:g} s lies before the video", where="--start", fix="count from 0")
+        raise UsageError(f"{wish.start:g} s lies before the video", where="start", fix="count from 0")
     if wish.end is not None and wish.end <= (wish.start or 0.0):
         what = f"the end, {wish.end:g} s, is not after the start, {wish.start or 0.0:g} s"
-        raise UsageError(what, where="--end", fix="raise --end or lower --start")
+        raise UsageError(what, where="end", fix="raise `end` or lower `start`")
     if wish.num_frames is not None and wish.fps is not None:
-        raise UsageError("--frames and --fps contradict each other", where="--fps", fix="give one of them")
-    for name, number in (("--frames", wish.num_frames), ("--fps", wish.fps), ("--every", wish.every)):
+        raise UsageError(
+            "`num_frames` and `fps` contradict each other", where="num_frames, fps", fix="give one of them"
+        )
+    for name, number in (("num_frames", wish.num_frames), ("fps", wish.fps), ("every", wish.every)):
         if number is not None and not (number > 0 and math.isfinite(number)):
             raise UsageError(f"{number:g} is not above 0", where=name, fix="give a positive number")
     if wish.every is not None and wish.every < SHORTEST_PART_SECONDS:
         what = f"{wish.every:g} s are too short a part"
-        raise UsageError(what, where="--every", fix=f"give at least {SHORTEST_PART_SECONDS:g} s")
+        raise UsageError(what, where="every", fix=f"give at least {SHORTEST_PART_SECONDS:g} s")
     beams = wish.generation.get("num_beams") or 1
     if beams > MOST_BEAMS:
-        raise UsageError(f"{beams} beams", where="--num-beams", fix=f"give at most {MOST_BEAMS}")
+        raise UsageError(f"{beams} beams", where="num_beams", fix=f"give at most {MOST_BEAMS}")
     check_request(Request(Path(), reader=wish.reader))
 
 
@@ -157,11 +159,11 @@ def parts_of(video: Path, wish: Wish) -> list[Part]:
     end = duration if wish.end is None else min(wish.end, duration)
     if start >= end:
         what = f"ends after {duration:.1f} s, the part to look at was to start at {start:.1f} s"
-        raise VideoError(what, where=str(video), fix="lower --start")
+        raise VideoError(what, where=str(video), fix="lower `start`")
     count = max(1, math.ceil((end - start - SHORTEST_PART_SECONDS) / wish.every))
     if count > MOST_PARTS:
         what = f"{count} parts of {wish.every:g} s, and {MOST_PARTS} are the most"
-        raise VideoError(what, where=str(video), fix="raise --every, or look at less with --start and --end")
+        raise VideoError(what, where=str(video), fix="raise `every`, or look at less with `start` and `end`")
     edges = [*(start + wish.every * index for index in range(count)), end]
     return [Part(video, edges[index], edges[index + 1]) for index in range(count)]
 
@@ -201,7 +203,7 @@ def check_frames(clip: Look, wish: Wish) -> None:
         UsageError: If there are more.
     """
     if wish.most_frames is not None and len(clip.indices) > wish.most_frames:
-        where, fix = ("--frames", "") if wish.fps is None else ("--fps", ", or cut the video with --every")
+        where, fix = ("num_frames", "") if wish.fps is None else ("fps", ", or cut the video with `every`")
         what = f"gives more than the {wish.most_frames} frames that this model reads"
         raise UsageError(f"{clip.source.path} {what}", where=where, fix=f"lower it{fix}")
 

@@ -216,7 +216,9 @@ def _questions(plan: Plan, selected: Sequence[Sample]) -> list[Sample]:
     questions = askable(selected)
     if not questions:
         what = f"none of {len(selected)} questions can be asked: their clips are missing"
-        raise UsageError(what, where=str(plan.data), fix="add --check to see where clips are looked for")
+        raise UsageError(
+            what, where=str(plan.data), fix="`stllm eval --check` says where they are looked for"
+        )
     return questions
 
 

@@ -53,7 +53,7 @@ def benchmark_named(name: str) -> Benchmark:
         UsageError: If there is none of this name.
     """
     if name not in BENCHMARKS:
-        raise UsageError(f"unknown benchmark '{name}'", where="--bench", fix=nearest(name, BENCHMARKS))
+        raise UsageError(f"unknown benchmark '{name}'", where="benchmark", fix=nearest(name, BENCHMARKS))
     return BENCHMARKS[name]
 
 
@@ -88,25 +88,25 @@ def check_plan(plan: Plan) -> None:
     """
     if plan.answer not in ANSWERS:
         raise UsageError(
-            f"unknown way to answer '{plan.answer}'", where="--answer", fix=nearest(plan.answer, ANSWERS)
+            f"unknown way to answer '{plan.answer}'", where="answer", fix=nearest(plan.answer, ANSWERS)
         )
     if plan.prompt_style not in PROMPT_STYLES:
         what, fix = f"unknown style '{plan.prompt_style}'", nearest(plan.prompt_style, PROMPT_STYLES)
-        raise UsageError(what, where="--prompt-style", fix=fix)
+        raise UsageError(what, where="prompt_style", fix=fix)
     if plan.released and plan.prompt_style != "released":
         what = f"the style '{plan.prompt_style}' contradicts the released one"
-        raise UsageError(what, where="--prompt-style", fix="leave out --prompt-style, or --released")
+        raise UsageError(what, where="prompt_style", fix="leave out `prompt_style`, or `released`")
     if plan.released and plan.num_frames is not None:
         what = f"{plan.num_frames} frames contradict the released number"
-        raise UsageError(what, where="--frames", fix="leave out --frames, or --released")
+        raise UsageError(what, where="num_frames", fix="leave out `num_frames`, or `released`")
     numbers = {
-        "--limit": plan.limit,
-        "--frames": plan.num_frames,
-        "--max-new-tokens": plan.max_new_tokens,
+        "limit": plan.limit,
+        "num_frames": plan.num_frames,
+        "max_new_tokens": plan.max_new_tokens,
     }
-    for option, number in numbers.items():
+    for name, number in numbers.items():
         if number is not None and number < 1:
-            raise UsageError(f"{number} is not above 0", where=option, fix="give at least 1")
+            raise UsageError(f"{number} is not above 0", where=name, fix="give at least 1")
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -116,7 +116,7 @@ def check_batch_size(batch_size: int) -> None:
         UsageError: If it is not above 0.
     """
     if batch_size < 1:
-        raise UsageError(f"{batch_size} is not above 0", where="--batch-size", fix="give at least 1")
+        raise UsageError(f"{batch_size} is not above 0", where="batch_size", fix="give at least 1")
 
 
 def draw_shapes(folder: Path) -> None:
@@ -146,7 +146,7 @@ def select(
         known = {sample.task for sample in samples} | {sample.id.split("/")[0] for sample in samples}
         for task in tasks:
             if task not in known:
-                raise UsageError(f"no task '{task}'", where="--tasks", fix=nearest(task, sorted(known)))
+                raise UsageError(f"no task '{task}'", where="tasks", fix=nearest(task, sorted(known)))
         chosen = [each for each in chosen if each.task in tasks or each.id.split("/")[0] in tasks]
     if limit is None or limit >= len(chosen):
         return chosen

@@ -68,7 +68,7 @@ def greet(judge: Judge) -> str:
         return ask_until(judge, messages_of(CALIBRATION[0][0]), lambda reply: True, attempts=2)
     except NoReplyError as error:
         what, fix = f"does not reply: {error.why}", "check that it runs, and the address"
-        raise UsageError(what, where="--judge-url", fix=fix) from error
+        raise UsageError(what, where="judge_url", fix=fix) from error
 
 
 def estimate(predictions: Sequence[Prediction], judge: str, folder: Path, scorer: str) -> Estimate:

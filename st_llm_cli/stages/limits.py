@@ -16,12 +16,13 @@ MOST_FRAMES = 4096
 """Most frames of a clip where the model itself sets no limit: 0.6 GB of pictures at 224 x 224."""
 
 
-def check_model(name: str, wish: Wish) -> int:
+def check_model(name: str, wish: Wish, compat: str | None = None) -> int:
     """Find a model, and refuse what it could not take in.
 
     Args:
         name: As for `load_model`.
         wish: What is asked of it.
+        compat: As for `load_model`.
 
     Returns:
         The most frames of a clip that it can read.
@@ -31,15 +32,16 @@ def check_model(name: str, wish: Wish) -> int:
         UsageError: If more frames or words are asked for than it can read or write.
     """
     config = read_config(locate(name))
+    config.compat = compat or config.compat
     most = most_frames(config)
     if wish.num_frames is not None and wish.num_frames > most:
         what = f"{wish.num_frames} frames, and this model reads {most} at most"
-        raise UsageError(what, where="--frames", fix=f"give at most {most}")
+        raise UsageError(what, where="num_frames", fix=f"give at most {most}")
     length = text_length(config)
     new = wish.generation.get("max_new_tokens")
     if new is not None and length is not None and new >= length:
         what = f"{new} new tokens, and the language model reads and writes {length} at most"
-        raise UsageError(what, where="--max-new-tokens", fix="give fewer; 128 is a long description")
+        raise UsageError(what, where="max_new_tokens", fix="give fewer; 128 is a long description")
     return most
 
 

@@ -62,7 +62,7 @@ def plan_import(
         )
     if language_model is not None:
         what = "a released ST-LLM checkpoint has its own language model"
-        raise UsageError(what, where="--language-model", fix="leave it out")
+        raise UsageError(what, where="language_model", fix="leave it out")
     return plan_released(path, variant, bert_tokenizer=bert_tokenizer, base=base, dtype=stored)
 
 

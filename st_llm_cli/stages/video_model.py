@@ -11,7 +11,7 @@ import numpy as np
 from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.checkpoint import load_checkpoint
-from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.decoding import Generation, too_long
 from st_llm_cli.model.prompt import Prompt, chat_prompt
 from st_llm_cli.model.session import Session
 from st_llm_cli.stages.answer_many import answer_all
@@ -60,7 +60,7 @@ def load_model(
         UsageError: If `compat` is something else.
     """
     if compat not in (None, "released"):
-        raise UsageError(f"no compatibility '{compat}'", where="--compat", fix="it can be `released`")
+        raise UsageError(f"no compatibility '{compat}'", where="compat", fix="it can be `released`")
     model, tokenizers, folder = load_checkpoint(name, device=device, dtype=dtype)
     model.config.compat = compat or model.config.compat
     tokens = None if cache is None else ClipTokens(model, cache, looks_like_shapes, folder)
@@ -281,9 +281,7 @@ class VideoModel:
         """Refuse what the language model could not read."""
         most = getattr(self.model.config.text_config, "max_position_embeddings", None)
         if most is not None and text + video + new > most and not self._released:
-            what = f"{video} video + {text} text + {new} new tokens are more than the {most}"
-            fix = "look at fewer frames, or lower --max-new-tokens"
-            raise UsageError(f"{what} the language model reads", where="--frames", fix=fix)
+            raise too_long(video, text, new, most)
 
 
 def looks_like_shapes(frames: np.ndarray[Any, np.dtype[np.uint8]]) -> bool:

@@ -55,10 +55,10 @@ def cannot_write(path: Path, error: OSError) -> CacheError:
         fix = "free some space (`stllm cache gc --budget SIZE` removes what was not used for longest)"
         return CacheError("no space left to write tokens", where=str(path.parent), fix=fix)
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        fix = "choose another folder with --cache or STLLM_CACHE, or turn the cache off with --cache off"
+        fix = "keep the cache elsewhere (`cache` or STLLM_CACHE), or turn it off (`cache` off)"
         return CacheError("tokens may not be written here", where=str(path.parent), fix=fix)
     what = f"tokens cannot be written: {error.strerror or error}"
-    return CacheError(what, where=str(path.parent), fix="choose another folder with --cache or STLLM_CACHE")
+    return CacheError(what, where=str(path.parent), fix="keep the cache elsewhere (`cache` or STLLM_CACHE)")
 
 
 def _write(path: Path, chunks: Iterable[Chunk], durable: bool) -> int:

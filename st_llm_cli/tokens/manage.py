@@ -65,7 +65,7 @@ def stored(cache: TokenCache) -> list[Stored]:
         CacheError: If there is no cache.
     """
     if not cache.root.is_dir():
-        raise CacheError("no cache here yet", where=str(cache.root), fix="name another folder with --cache")
+        raise CacheError("no cache here yet", where=str(cache.root), fix="name another folder as `cache`")
     found = _there(cache.entries.glob(f"??/*{SUFFIX}"))
     return sorted(found, key=lambda entry: entry.used_at, reverse=True)
 

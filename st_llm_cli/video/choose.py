@@ -87,7 +87,7 @@ def frames_between(track: Track, request: Request) -> range:
         raise VideoError(
             f"ends after {track.duration_seconds:.1f} s, the clip was to start at {start:.1f} s",
             where=str(request.path),
-            fix="lower start",
+            fix="lower `start`",
         )
     first = max(0, bisect_right(track.times_seconds, start + CLOCK_TOLERANCE_SECONDS) - 1)
     if request.end is None:

@@ -103,13 +103,13 @@ def _check_rate(request: Request) -> None:
         raise UsageError(
             f"the sampler '{request.sampler}' counts frames, it does not go by a rate",
             where="sampler, fps",
-            fix="leave out fps, or the sampler",
+            fix="leave out `fps`, or the sampler",
         )
     if request.fps is None and request.sampler == "released_rate":
-        raise UsageError("the sampler 'released_rate' needs a rate", where="fps", fix="give fps")
+        raise UsageError("the sampler 'released_rate' needs a rate", where="fps", fix="give `fps`")
     if request.fps is None and request.max_frames is not None:
         raise UsageError(
-            "max_frames limits fps, which was not given", where="max_frames", fix="give num_frames"
+            "max_frames limits fps, which was not given", where="max_frames", fix="give `num_frames`"
         )
 
 
@@ -120,5 +120,5 @@ def _check_window(start: float | None, end: float | None) -> None:
         raise UsageError(
             f"the clip was to end at {end:g} s, before or at its start at {start or 0:g} s",
             where="start, end",
-            fix="raise end or lower start",
+            fix="raise `end` or lower `start`",
         )

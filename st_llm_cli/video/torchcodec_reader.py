@@ -31,7 +31,7 @@ def read_with_torchcodec(request: Request) -> Clip:
     except (ImportError, RuntimeError, OSError) as error:
         raise UsageError(
             f"torchcodec cannot be used ({plain_words(error)})",
-            where="--reader",
+            where="reader",
             fix="pip install 'stllm[torchcodec]', and install FFmpeg's libraries",
         ) from error
     try:

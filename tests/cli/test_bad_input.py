@@ -311,9 +311,22 @@ def test_more_frames_than_the_model_reads(
 ) -> None:
     # 3 tokens a frame and 64 positions: 22 frames never fit, 20 do not with a question and an answer.
     asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--frames", frames)
-    said = one_error(stllm, *asked, *form, code=2)
+    said = one_error(stllm, *asked, "--max-new-tokens", "4", *form, code=2)
     assert said.startswith("--frames: ")
     assert ("reads 21 at most" in said) == (frames == "22")
+
+
+def test_question_longer_than_the_model_reads(stllm: Stllm, clips: Path, short_sighted: Path) -> None:
+    asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--max-new-tokens", "4")
+    said = one_error(stllm, *asked, "--prompt", "What moves? " * 20, code=2)
+    assert said.startswith("question: ")
+    assert said.endswith(" are more than the 64 the language model reads (ask in fewer words)")
+
+
+def test_released_answers_have_no_limit(stllm: Stllm, clips: Path, short_sighted: Path) -> None:
+    asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--max-new-tokens", "4")
+    ran = stllm(*asked, "--frames", "22", "--compat", "released")
+    assert ran.code == 0, ran.err
 
 
 def test_rate_that_gives_more_frames_than_the_model_reads(

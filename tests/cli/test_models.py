@@ -144,7 +144,7 @@ def test_missing_bert_tokenizer(stllm: Stllm, tmp_path: Path) -> None:
     said = error_of(stllm, "import", SOURCE, tmp_path / "ours", *VARIANT[:2])
     assert said == (
         f"{SOURCE}: this variant reads the question with a BERT vocabulary that such a checkpoint lacks "
-        "(give --bert-tokenizer DIR, a folder with vocab.txt of bert-base-uncased)"
+        "(give --bert-tokenizer, a folder with vocab.txt of bert-base-uncased)"
     )
 
 

@@ -204,19 +204,19 @@ def test_config_is_read_alone(folder: Path) -> None:
 
 
 def test_unknown_type_is_a_wrong_call(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"--dtype: no type 'int8' \(one of auto, float32"):
+    with pytest.raises(UsageError, match=r"dtype: no type 'int8' \(one of auto, float32"):
         load_checkpoint(str(folder), dtype="int8")
 
 
 def test_unknown_device_is_a_wrong_call() -> None:
-    with pytest.raises(UsageError, match=r"--device: no device 'gpu' \(auto, cpu, cuda, cuda:N or mps\)"):
+    with pytest.raises(UsageError, match=r"device: no device 'gpu' \(auto, cpu, cuda, cuda:N or mps\)"):
         choose_device("gpu")
 
 
 def test_absent_device_is_a_wrong_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(UsageError, match=r"--device: no cuda device here \(there is cpu\)"):
+    with pytest.raises(UsageError, match=r"device: no cuda device here \(there is cpu\)"):
         choose_device("cuda")
 
 

@@ -41,7 +41,7 @@ def test_other_files_are_refused() -> None:
     [
         ("t5_proj.weight", True, "projection to another language model"),
         ("opt_proj.bias", True, "projection to another language model"),
-        ("llm_model.model.norm.weight", True, "the language model comes from --language-model"),
+        ("llm_model.model.norm.weight", True, "the language model comes from `language_model`"),
         ("itm_head.weight", True, "pre-training head, not part of ST-LLM"),
         ("temp", True, "pre-training head, not part of ST-LLM"),
         ("Qformer.cls.predictions.bias", True, "pre-training head, not part of ST-LLM"),

@@ -159,8 +159,9 @@ def without_frozen(tmp_path: Path) -> Path:
 
 def test_frozen_parts_that_were_not_saved_are_asked_for(tmp_path: Path) -> None:
     error = refusal(without_frozen(tmp_path), tmp_path / "ours")
-    assert error.what.startswith("the vision encoder is missing: no vision_model.embeddings.")
-    assert error.fix == "give a file or folder that has it with --base"
+    lacks = "visual_encoder.patch_embed.proj.weight, here vision_model.embeddings.patch_embedding.weight"
+    assert error.what == f"the vision encoder is missing: no {lacks}"
+    assert error.fix == "give a file or folder that has it as `base`"
 
 
 def test_frozen_parts_are_taken_from_another_released_checkpoint(tmp_path: Path, imported: Weights) -> None:
@@ -194,7 +195,34 @@ def test_trained_parts_are_not_taken_from_a_base(tmp_path: Path) -> None:
     weights = released_weights()
     del weights["model.norm.weight"]
     error = refusal(with_weights(tmp_path / "part", weights), tmp_path / "ours", base=[SOURCE])
-    assert "missing language_model.model.norm.weight" in error.what
+    assert "missing model.norm.weight, here language_model.model.norm.weight\n" in error.what
+
+
+BIAS = "vision_model.encoder.layers.1.self_attn.qkv.bias"
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "words"),
+    [
+        (float("nan"), None, "1 of its 96 numbers are NaN or infinite, as after a training that went astray"),
+        (float("-inf"), None, "1 of its 96 numbers are NaN or infinite"),
+        (7e4, torch.float16, "1 of its 96 numbers are too large for float16"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused(
+    tmp_path: Path, value: float, dtype: torch.dtype | None, words: str
+) -> None:
+    weights = released_weights()
+    key = "model.norm.weight"
+    weights[key] = weights[key].float().clone()
+    weights[key][3] = value
+    source = with_weights(tmp_path / "source", weights)
+    with pytest.raises(CheckpointError) as caught:
+        import_released(source, tmp_path / "ours", QA, bert_tokenizer=BERT, dtype=dtype)
+    size = weights[key].numel()
+    assert caught.value.what.startswith(f"{key}: {words.replace('96', str(size))}")
+    assert caught.value.where is not None and caught.value.where.startswith(str(source))
+    assert not (tmp_path / "ours").exists()
 
 
 @pytest.mark.parametrize("half", ["q", "v"])
@@ -203,9 +231,9 @@ def test_missing_half_of_a_bias_is_named(tmp_path: Path, half: str) -> None:
     key = f"{PREFIX}visual_encoder.blocks.1.attn.{half}_bias"
     del weights[key]
     error = refusal(with_weights(tmp_path / "part", weights), tmp_path / "ours")
-    assert error.what == f"1 tensors do not fit the model:\n  missing {key}\n"
+    assert error.what == f"1 tensors do not fit the model:\n  missing {key}, here {BIAS}\n"
     assert error.fix is not None
-    assert "--base" in error.fix
+    assert "`base`" in error.fix
 
 
 def test_both_halves_missing_are_one_bias(tmp_path: Path) -> None:
@@ -213,7 +241,8 @@ def test_both_halves_missing_are_one_bias(tmp_path: Path) -> None:
     for half in "qv":
         del weights[f"{PREFIX}visual_encoder.blocks.1.attn.{half}_bias"]
     error = refusal(with_weights(tmp_path / "part", weights), tmp_path / "ours")
-    assert "missing vision_model.encoder.layers.1.self_attn.qkv.bias\n" in error.what
+    both = f"{PREFIX}visual_encoder.blocks.1.attn.q_bias and {PREFIX}visual_encoder.blocks.1.attn.v_bias"
+    assert f"missing {both}, here {BIAS}\n" in error.what
 
 
 def test_unknown_key_is_refused(tmp_path: Path) -> None:
@@ -231,12 +260,12 @@ def test_mis_shaped_tensor_is_refused(tmp_path: Path) -> None:
 def test_variant_that_the_tensors_are_not_of(tmp_path: Path) -> None:
     error = refusal(SOURCE, tmp_path / "ours", "instructblip_vicuna0_btadapter")
     assert error.what.startswith("not of variant instructblip_vicuna0_btadapter: ")
-    assert error.fix == "use --variant instructblip_vicuna0"
+    assert error.fix == "use `variant` instructblip_vicuna0"
 
 
 def test_variant_with_another_qformer(tmp_path: Path) -> None:
     error = refusal(MINIGPT4, tmp_path / "ours", QA)
-    assert error.fix == "use --variant minigpt4_vicuna0_btadapter"
+    assert error.fix == "use `variant` minigpt4_vicuna0_btadapter"
 
 
 def test_unknown_variant(tmp_path: Path) -> None:
@@ -247,7 +276,7 @@ def test_unknown_variant(tmp_path: Path) -> None:
 def test_missing_bert_tokenizer(tmp_path: Path) -> None:
     error = refusal(SOURCE, tmp_path / "ours", bert_tokenizer=None)
     assert error.what == "this variant reads the question with a BERT vocabulary that such a checkpoint lacks"
-    assert error.fix == "give --bert-tokenizer DIR, a folder with vocab.txt of bert-base-uncased"
+    assert error.fix == "give `bert_tokenizer`, a folder with vocab.txt of bert-base-uncased"
 
 
 def test_bert_tokenizer_of_another_size(tmp_path: Path) -> None:

@@ -327,7 +327,11 @@ def test_what_can_never_fit_says_by_how_much() -> None:
         UsageError, match=r"12 video \+ 7 text \+ 6 new tokens are more than the 20"
     ) as caught:
         list(session.ask(QUESTIONS[0], SHORT))
-    assert caught.value.fix == "look at fewer frames, or lower --max-new-tokens"
+    assert caught.value.where == "num_frames"
+    assert caught.value.fix == "look at fewer frames, or lower `max_new_tokens`"
+    with pytest.raises(UsageError, match=r"12 video \+ \d+ text \+ 6 new tokens") as caught:
+        list(session.ask(QUESTIONS[0] * 9, SHORT))
+    assert (caught.value.where, caught.value.fix) == ("question", "ask in fewer words")
     assert session.turns == []
 
 

@@ -60,7 +60,7 @@ def test_decoder_token_is_added_once(tmp_path: Path) -> None:
 
 
 def test_missing_question_tokenizer_is_asked_for() -> None:
-    with pytest.raises(CheckpointError, match=r"give --bert-tokenizer DIR, a folder with vocab.txt"):
+    with pytest.raises(CheckpointError, match=r"give `bert_tokenizer`, a folder with vocab.txt"):
         question_tokenizer(SOURCE, None)
 
 

@@ -11,7 +11,7 @@ import torch
 from st_llm_cli.model.checkpoint import expected_shapes
 from st_llm_cli.model.conversion import Conversion, joint_shapes, make_offer, settle
 from st_llm_cli.model.official import released_config
-from st_llm_cli.model.released_names import PREFIX
+from st_llm_cli.model.released_names import PREFIX, our_name, their_name, why_ignored
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.model.variants import VARIANTS
 from st_llm_cli.model.weight_files import Header
@@ -122,13 +122,24 @@ def test_a_key_that_is_not_there_is_named(path: Path) -> None:
 
     report = convert(headers, path.stem).report
 
-    assert sorted(report.missing) == [
-        "language_model.model.layers.3.mlp.up_proj.weight",
-        q_bias,
-        "vision_model.post_layernorm.weight",
-    ]
+    assert report.missing == {
+        "language_model.model.layers.3.mlp.up_proj.weight": "model.layers.3.mlp.up_proj.weight",
+        "vision_model.encoder.layers.7.self_attn.qkv.bias": q_bias,
+        "vision_model.post_layernorm.weight": f"{PREFIX}ln_vision.weight",
+    }
     assert report.unexpected == ["model.layers.32.mlp.up_proj.weight"]
     assert report.mis_shaped == [f"{PREFIX}llama_proj.bias: found [4095], expected [4096]"]
+
+
+@pytest.mark.parametrize("path", KEYS, ids=lambda path: path.stem)
+def test_our_names_lead_back_to_theirs(path: Path) -> None:
+    headers = read_keys(path)
+    reads = VARIANTS[path.stem].reads_question
+    for key in headers:
+        name = our_name(key, reads_question=reads)
+        if key.startswith(PREFIX) and not why_ignored(key):
+            assert name is not None
+            assert their_name(name, reads_question=reads) == key.removeprefix(PREFIX)
 
 
 @pytest.mark.parametrize("path", KEYS, ids=lambda path: path.stem)

@@ -165,13 +165,16 @@ def test_descriptions_are_kept_as_they_come(clip: Path, tmp_path: Path) -> None:
 WRONG_WISHES: dict[str, tuple[dict[str, Any], str]] = {
     "end before start": (
         {"start": 5.0, "end": 2.0},
-        "--end: the end, 2 s, is not after the start, 5 s (raise --end or lower --start)",
+        "end: the end, 2 s, is not after the start, 5 s (raise `end` or lower `start`)",
     ),
-    "before the video": ({"start": -1.0}, "--start: -1 s lies before the video (count from 0)"),
-    "frames and rate": ({"num_frames": 3, "fps": 2.0}, "--fps: --frames and --fps contradict each other"),
-    "no frames": ({"num_frames": 0}, "--frames: 0 is not above 0 (give a positive number)"),
-    "no rate": ({"fps": float("nan")}, "--fps: nan is not above 0"),
-    "no length": ({"every": 0.0}, "--every: 0 is not above 0"),
+    "before the video": ({"start": -1.0}, "start: -1 s lies before the video (count from 0)"),
+    "frames and rate": (
+        {"num_frames": 3, "fps": 2.0},
+        "num_frames, fps: `num_frames` and `fps` contradict each other",
+    ),
+    "no frames": ({"num_frames": 0}, "num_frames: 0 is not above 0 (give a positive number)"),
+    "no rate": ({"fps": float("nan")}, "fps: nan is not above 0"),
+    "no length": ({"every": 0.0}, "every: 0 is not above 0"),
     "unknown reader": ({"reader": "pyva"}, "unknown reader 'pyva' (did you mean 'pyav'?)"),
 }
 

@@ -288,8 +288,8 @@ def test_tasks_by_file_or_by_name(name: str) -> None:
     ("plan", "message"),
     [
         (Plan("mvbench", MINI, answer="guess"), "unknown way to answer 'guess'"),
-        (Plan("mvbench", MINI, limit=0), "--limit: 0 is not above 0"),
-        (Plan("mvbench", MINI, num_frames=-1), "--frames: -1 is not above 0"),
+        (Plan("mvbench", MINI, limit=0), "limit: 0 is not above 0"),
+        (Plan("mvbench", MINI, num_frames=-1), "num_frames: -1 is not above 0"),
         (Plan("mvbench", MINI, num_frames=8, released=True), "contradict"),
     ],
 )

@@ -35,7 +35,7 @@ def test_entries_are_listed_last_used_first(cache: TokenCache) -> None:
 
 
 def test_missing_cache_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CacheError, match=r"no: no cache here yet \(name another folder with --cache\)"):
+    with pytest.raises(CacheError, match=r"no: no cache here yet \(name another folder as `cache`\)"):
         stored(TokenCache(tmp_path / "no"))
 
 

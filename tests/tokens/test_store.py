@@ -173,7 +173,7 @@ def test_root_that_may_not_be_written_is_an_error(cache: TokenCache, monkeypatch
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(CacheError, match=r"tokens may not be written here \(choose another folder with"):
+    with pytest.raises(CacheError, match=r"tokens may not be written here \(keep the cache elsewhere"):
         cache.put(key(), tokens())
 
 

@@ -42,7 +42,7 @@ def test_a_start_after_the_end_of_the_clip_is_an_error(start: float) -> None:
     with pytest.raises(VideoError) as caught:
         choose_frames(TEN_SECONDS, Request(PATH, start=start))
     assert str(caught.value) == (
-        f"dog.mp4: ends after 10.0 s, the clip was to start at {start:.1f} s (lower start)"
+        f"dog.mp4: ends after 10.0 s, the clip was to start at {start:.1f} s (lower `start`)"
     )
 
 

@@ -106,7 +106,7 @@ def test_a_part_of_a_clip() -> None:
 def test_a_start_after_the_end_of_the_clip_is_an_error() -> None:
     with pytest.raises(VideoError) as caught:
         read_clip(CLIP, start=5.0)
-    assert str(caught.value) == f"{CLIP}: ends after 4.0 s, the clip was to start at 5.0 s (lower start)"
+    assert str(caught.value) == f"{CLIP}: ends after 4.0 s, the clip was to start at 5.0 s (lower `start`)"
 
 
 def test_a_short_clip_repeats_its_frames() -> None:

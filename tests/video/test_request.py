@@ -38,7 +38,7 @@ from st_llm_cli.video.request import READER_NAMES, SAMPLER_NAMES, Request, check
         ({"start": float("nan")}, "start: the clip was to start at nan s"),
         (
             {"start": 5.0, "end": 2.0},
-            "the clip was to end at 2 s, before or at its start at 5 s (raise end or",
+            "the clip was to end at 2 s, before or at its start at 5 s (raise `end` or",
         ),
         ({"start": 5.0, "end": 5.0}, "the clip was to end at 5 s, before or at its start at 5 s"),
         ({"end": 0.0}, "the clip was to end at 0 s, before or at its start at 0 s"),

@@ -27,7 +27,7 @@ needs_torchcodec = pytest.mark.skipif(
 
 def test_without_torchcodec_its_name_leads_to_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    with pytest.raises(UsageError, match="--reader: torchcodec cannot be used") as caught:
+    with pytest.raises(UsageError, match="reader: torchcodec cannot be used") as caught:
         read_clip(small_copy("gray.mp4"), reader="torchcodec", deadline=None)
     assert caught.value.fix == "pip install 'stllm[torchcodec]', and install FFmpeg's libraries"
 
