@@ -26,9 +26,13 @@ def is_right(reply: str, candidates: Sequence[str], answer: str) -> bool:
     The text of the options is never looked at. A reply without any word is right, since the opening bracket
     is part of every key; and a reply that begins with the article `A` chooses the first option.
     """
-    said = reply_text(reply).lower().split(" ")[0]
-    key = key_text(candidates, answer).lower().split(" ")[0]
-    return said.replace(".", "") in key or key in said
+    return first_words_agree(reply_text(reply), key_text(candidates, answer))
+
+
+def first_words_agree(prediction: str, key: str) -> bool:
+    """Compare what the script took from a reply with the right answer and its letter, as it does."""
+    said, right = prediction.lower().split(" ")[0], key.lower().split(" ")[0]
+    return said.replace(".", "") in right or right in said
 
 
 def letter_of(reply: str, count: int) -> str | None:

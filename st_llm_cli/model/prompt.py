@@ -64,14 +64,21 @@ class PromptFormat:
 
 
 def chat_prompt(
-    name: str, question: str, *, system: bool = False, history: Sequence[Turn] = (), released: bool = False
+    name: str,
+    question: str,
+    *,
+    system: bool = False,
+    message: str | None = None,
+    history: Sequence[Turn] = (),
+    released: bool = False,
 ) -> Prompt:
     """Ask a question as the first of a conversation; `turn_ids` writes the later ones.
 
     Args:
         name: Key of `PROMPT_FORMATS`.
         question: The question, as the user wrote it.
-        system: Whether the released system message is put in front.
+        system: Whether the system message is put in front.
+        message: Another system message than the format's own.
         history: Earlier turns, oldest first, for `released` only.
         released: Do as the released code: MiniGPT-4's format always has the system message and writes earlier
             answers without an end; InstructBLIP's forgets all turns but the first question, and cuts it at
@@ -79,7 +86,8 @@ def chat_prompt(
     """
     assert released or not history, "later turns are written by turn_ids"
     style = PROMPT_FORMATS[name]
-    message = style.system if system or (released and style.video_in_turn) else ""
+    message = style.system if message is None else message
+    message = message if system or (released and style.video_in_turn) else ""
     if style.video_in_turn:
         turns = [question for question, _ in history] + [question]
         answers = [f"{answer}###Human: " for _, answer in history] + [""]

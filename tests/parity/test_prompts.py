@@ -1,27 +1,39 @@
 """The released prompts, token for token, and replies decoded letter for letter."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from st_llm_cli.bench.released import first_words_agree
+from st_llm_cli.model.answer import RELEASED_MAX_LENGTH
 from st_llm_cli.model.config import VIDEO_TOKEN_ID, StllmConfig
 from st_llm_cli.model.official import import_released
-from st_llm_cli.model.prompt import Prompt, answer_ids, chat_prompt, choice_prompt, text_ids, training_prompt
+from st_llm_cli.model.prompt import (
+    PROMPT_FORMATS,
+    Prompt,
+    answer_ids,
+    chat_prompt,
+    choice_prompt,
+    text_ids,
+    training_prompt,
+)
 from st_llm_cli.model.released_reply import released_reply
 from st_llm_cli.model.tokenizers import load_tokenizers
 from tests.parity.golden import golden_folder, recorded
 
 MODES = {"instructblip": "tiny_instructblip_vicuna0", "minigpt4": "tiny_minigpt4_vicuna0_btadapter"}
 PROMPTS = recorded("prompts")
+FACTS: dict[str, Any] = json.loads((PROMPTS / "facts.json").read_text(encoding="utf-8"))
 Mode = tuple[Any, StllmConfig]
 
 
 def rows(name: str) -> list[Any]:
     content: list[Any] = json.loads((PROMPTS / f"{name}.json").read_text(encoding="utf-8"))
-    # A still picture's system message is the released code's alone: pictures cannot be talked about there.
-    return [row for row in content if row.get("conv") != "CONV_VISION_Vicuna0"]
+    assert content, f"no rows in {name}.json"
+    return content
 
 
 def probes() -> list[tuple[str, dict[str, Any]]]:
@@ -72,8 +84,15 @@ def test_multiple_choice(row: dict[str, Any], modes: dict[str, Mode]) -> None:
 @pytest.mark.parametrize("row", rows("chat"))
 def test_chat(row: dict[str, Any], modes: dict[str, Mode]) -> None:
     history = list(zip(row["turns"], row["previous_answers"], strict=False))
+    # Talking about a still picture, the released code puts another message in front.
+    about_picture = row["conv"] == "CONV_VISION_Vicuna0"
     prompt = chat_prompt(
-        row["tokenizer_mode"], row["turns"][-1], system=row["system"], history=history, released=True
+        row["tokenizer_mode"],
+        row["turns"][-1],
+        system=row["system"],
+        message=FACTS["conversations"][row["conv"]]["system"] if about_picture else None,
+        history=history,
+        released=True,
     )
     assert segments(prompt) == [segment["text"] for segment in row["segments"]]
     if "input_ids" in row["segments"][0]:
@@ -107,6 +126,34 @@ def test_training(row: dict[str, Any], modes: dict[str, Mode]) -> None:
         assert ids[place + 1 :] == recorded["after"]
         end = next(key for key in recorded if key.startswith("answer"))
         assert answer_ids(tokenizer, config, row["answer"]) == recorded[end]
+
+
+@pytest.mark.parametrize("row", rows("training_shuffle"))
+def test_training_takes_the_first_pair_of_a_shuffled_list(row: dict[str, Any]) -> None:
+    pairs = list(range(row["n"]))
+    random.Random(row["random_seed"]).shuffle(pairs)
+    prompt = training_prompt("instructblip", f"q{pairs[0]}", instruction=f"i{pairs[0]}", released=True)
+    assert f"{prompt.before}<ImageHere>{prompt.after}" == row["instruction"]
+    assert row["answer"] == f"a{pairs[0]}"
+
+
+@pytest.mark.parametrize("row", rows("mvbench_check_ans"))
+def test_released_verdict(row: dict[str, Any]) -> None:
+    assert first_words_agree(row["pred"], row["gt"]) == row["correct"]
+
+
+def test_system_messages_and_marks_are_the_released_ones() -> None:
+    for name, style in (("minigpt4", "CONV_VIDEO_Vicuna0"), ("instructblip", "CONV_instructblip_Vicuna0")):
+        assert PROMPT_FORMATS[name].system == FACTS["conversations"][style]["system"]
+    assert PROMPT_FORMATS["minigpt4"].answer_end == FACTS["end_sym_yaml"]
+    video_tokens = [PROMPT_FORMATS["minigpt4"].video_start, PROMPT_FORMATS["minigpt4"].video_end]
+    assert video_tokens == FACTS["training"]["video_tokens"]
+    asked = choice_prompt("Q?")
+    words = FACTS["mvbench"]
+    assert asked.after == (
+        f"###Human: {words['system']}Q?{words['question_prompt']}\n###Assistant: {words['answer_prompt']}"
+    )
+    assert FACTS["chat_defaults"]["max_length"] == RELEASED_MAX_LENGTH
 
 
 @pytest.mark.parametrize(("mode", "sample"), probes())

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from st_llm_cli.model.answer import RELEASED_MAX_LENGTH, encode, generate
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
@@ -85,11 +87,10 @@ def training_batch(
         rows.append(torch.tensor(ids + said))
         labels.append(torch.tensor([-100] * len(ids) + said))
         questions.append(asked)
-    pad = torch.nn.utils.rnn.pad_sequence
     batch = {
-        "input_ids": pad(rows, batch_first=True),
-        "labels": pad(labels, batch_first=True, padding_value=-100),
-        "attention_mask": pad([torch.ones(len(row)) for row in rows], batch_first=True),
+        "input_ids": pad_sequence(rows, batch_first=True),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
+        "attention_mask": pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True),
     }
     if tokenizers.question is not None:
         ids, mask = question_ids(tokenizers.question, model.config, questions)
@@ -133,25 +134,25 @@ def check_sequence(
         labels=batch["labels"],
         dropped=dropped,
     )
-    hidden = model.decode(joined)
-    lengths = joined.attention_mask.sum(dim=1)
     # Their rows are longer where no row has both the longest prompt and the longest answer: padding only.
-    assert torch.equal(recorded[f"{prefix}attention_mask"].sum(dim=1), lengths)
-    for row, length in enumerate(lengths.tolist()):
-        valid = (row, slice(0, length))
-        assert_close(
-            joined.embeds[valid], recorded[f"{prefix}inputs_embeds"][valid], f"{prefix}inputs_embeds"
-        )
-        assert_close(
-            hidden[valid], recorded[f"{prefix}last_hidden_state"][valid], f"{prefix}last_hidden_state"
-        )
-        if not prefix:
-            assert torch.equal(joined.labels[valid], recorded["labels"][valid])
-    width = recorded["inputs_embeds"].shape[1]
-    if not prefix and hidden.shape[1] == width:
-        full = [row for row, length in enumerate(lengths.tolist()) if length == width]
-        logits = model.get_output_embeddings()(hidden[full, -4:])
-        assert_close(logits, recorded["logits_last4"][full], "logits_last4", atol=1e-4)
+    theirs = recorded[f"{prefix}inputs_embeds"]
+    more = theirs.shape[1] - joined.embeds.shape[1]
+    padding = model.get_input_embeddings()(torch.tensor(model.config.pad_token_id)).expand(
+        len(theirs), more, -1
+    )
+    embeds = torch.cat([joined.embeds, padding], dim=1)
+    mask = pad(joined.attention_mask, (0, more))
+    assert_close(embeds, theirs, f"{prefix}inputs_embeds")
+    assert torch.equal(mask, recorded[f"{prefix}attention_mask"].to(mask.dtype))
+    hidden = model.language_model.get_decoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+    assert_close(hidden, recorded[f"{prefix}last_hidden_state"], f"{prefix}last_hidden_state")
+    valid = joined.attention_mask.bool()
+    own = hidden[:, : valid.shape[1]]
+    assert_close(model.decode(joined)[valid], own[valid], f"{prefix}hidden states without that padding")
+    if not prefix:
+        assert torch.equal(pad(joined.labels, (0, more), value=-100), recorded["labels"])
+        logits = model.get_output_embeddings()(hidden[:, -4:])
+        assert_close(logits, recorded["logits_last4"], "logits_last4", atol=1e-4)
 
 
 def check_gradients(model: StllmForConditionalGeneration, case: dict[str, Any]) -> None:

@@ -380,7 +380,7 @@ def test_judge_is_not_asked_faster_than_its_rate() -> None:
 
 @pytest.mark.parametrize("rate", [0, -1])
 def test_rate_must_be_above_nothing(rate: float) -> None:
-    with pytest.raises(UsageError, match="--judge-rate"):
+    with pytest.raises(UsageError, match="judge_rate"):
         Paced(HttpJudge("http://x", "m"), rate)
 
 

@@ -130,6 +130,30 @@ def test_rendered_shapes_look_like_shapes(tmp_path: Path) -> None:
         assert looks_like_shapes(clip.frames), seed
 
 
+def plain(*color: int) -> np.ndarray:
+    return np.full((8, 48, 48, 3), color, np.uint8)
+
+
+def written(background: int, ink: int) -> np.ndarray:
+    frames = plain(*[background] * 3)
+    frames[:, 10:14, 5:40] = ink
+    return frames
+
+
+ODD_FRAMES = {
+    "reddish pictures": np.concatenate([plain(180 + number, 60, 50)[:1] for number in range(12)]),
+    "nothing on dark grey": plain(32, 32, 32),
+    "dark writing on white": written(245, 20),
+    "grey writing on black": written(12, 150),
+    "green screen": np.where(written(0, 255) == 0, plain(0, 200, 30), plain(240, 240, 240)),
+}
+
+
+@pytest.mark.parametrize("case", ODD_FRAMES)
+def test_other_plain_pictures_do_not_look_like_shapes(case: str) -> None:
+    assert not looks_like_shapes(ODD_FRAMES[case])
+
+
 def test_real_footage_does_not_look_like_shapes() -> None:
     folder = videos_folder()
     videos = [
