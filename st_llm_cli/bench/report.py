@@ -91,6 +91,8 @@ class Report:
     """By name of the scorer; only those that can read this benchmark's replies."""
     judge_free: dict[str, float]
     """Of written answers: mean F1 of words, share that is the reference, share that holds it; 0 to 1."""
+    judge_free_tasks: dict[str, dict[str, float]]
+    """The same for each type of question, where there are several."""
     readings: dict[str, float]
     """Share of written multiple-choice replies that other programs' rules would call right."""
     needs_judge: int
@@ -135,7 +137,12 @@ def score_again(
         if judged:
             scorers[name] = _scored(name, judged, order)
     written = [each for each in rows if each.sample.kind in WRITTEN_KINDS]
-    return Report(benchmark, coverage, scorers, _judge_free(written), readings_of(rows), _unscored(rows))
+    by_task = {task: [each for each in written if each.sample.task == task] for task in order}
+    several = {task: _judge_free(own) for task, own in by_task.items() if own}
+    tasks = several if len(several) > 1 else {}
+    return Report(
+        benchmark, coverage, scorers, _judge_free(written), tasks, readings_of(rows), _unscored(rows)
+    )
 
 
 def _unscored(predictions: Sequence[Prediction]) -> int:

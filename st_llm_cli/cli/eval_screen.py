@@ -84,6 +84,8 @@ def show_report(report: Report, first: str, judged: Judged | None = None) -> Non
         console.print(f"right as other programs read the same replies: {shares}")
     for name, value in report.judge_free.items():
         console.print(f"{name}: {value:.3f}")
+        for task, own in report.judge_free_tasks.items():
+            console.print(f"  {task}: {own[name]:.3f}")
     if judged is not None:
         for line in _judged_lines(judged):
             console.print(line)

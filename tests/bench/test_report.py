@@ -130,3 +130,16 @@ def test_written_answers_are_compared_without_a_judge() -> None:
     assert report.needs_judge == 1
     assert list(report.scorers) == ["strict"]
     assert json.loads(json.dumps(report.as_json()))["coverage"]["scored"] == 2
+
+
+def test_written_answers_are_compared_by_type_of_question() -> None:
+    samples = [
+        sample(number, task, "red", candidates=(), kind="short answer") for number, task in enumerate("aab")
+    ]
+    loaded = Loaded(tuple(samples), 3, "", (), ("b", "a", "c"))
+    report = report_of("activitynet", loaded, samples, run_of(samples, ["red", "blue", "a red car"]))
+    assert list(report.judge_free_tasks) == ["b", "a"]
+    assert report.judge_free_tasks["a"] == {"token F1": 0.5, "same words": 0.5, "holds the reference": 0.5}
+    assert report.judge_free_tasks["b"]["holds the reference"] == 1.0
+    alone = report_of("msvd", loaded, samples[:1], run_of(samples[:1], ["red"]))
+    assert alone.judge_free_tasks == {}
