@@ -148,7 +148,7 @@ class Lora(Block):
     """Ends of the names of the layers they are added to, such as `q_proj`; every linear layer of the language
     model but its head if absent."""
     quantize: Literal["4bit"] | None = None
-    """`4bit`: keep the language model's own weights in four bits (QLoRA); needs bitsandbytes and a GPU."""
+    """`4bit`: keep the language model's own weights in four bits (QLoRA); needs bitsandbytes."""
 
 
 class Model(Block):

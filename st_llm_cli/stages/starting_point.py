@@ -91,15 +91,12 @@ def _shrink(model: StllmForConditionalGeneration, stage: Train, quantize: str | 
 
 def _check_quantization() -> None:
     where = "model.lora.quantize: 4bit"
-    if not torch.cuda.is_available():
-        fix = "leave quantize out, or train on a GPU"
-        raise TrainingError("four-bit weights need a GPU, and there is none here", where=where, fix=fix)
     if importlib.util.find_spec("bitsandbytes") is None:
         raise TrainingError("bitsandbytes is not installed", where=where, fix="pip install bitsandbytes")
 
 
 def _to_four_bits(language_model: Any) -> None:
-    """Put bitsandbytes' layers in place of the linear ones, the head excepted; they pack on the GPU."""
+    """Put bitsandbytes' layers in place of the linear ones, the head excepted; moving them packs them."""
     import bitsandbytes
 
     head = language_model.get_output_embeddings()

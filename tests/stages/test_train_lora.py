@@ -8,6 +8,7 @@ import torch
 from st_llm_cli.errors import CheckpointError, TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe
+from st_llm_cli.stages import starting_point
 from st_llm_cli.stages.export import export
 from st_llm_cli.stages.train import run
 from tests.micro import write_micro_checkpoint
@@ -85,9 +86,11 @@ def test_unknown_layers_are_refused_with_those_there_are(base: Path, tmp_path: P
         run(recipe_on(base, {}, targets=["query"]), tmp_path / "run")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_four_bits_without_a_gpu_are_refused(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="four-bit weights need a GPU, and there is none here"):
+def test_four_bits_need_a_library_that_is_named(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting_point.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TrainingError, match=r"bitsandbytes is not installed \(pip install bitsandbytes\)"):
         run(recipe_on(base, {}, quantize="4bit"), tmp_path / "run")
 
 
