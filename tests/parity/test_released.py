@@ -137,11 +137,9 @@ def check_sequence(
     # Their rows are longer where no row has both the longest prompt and the longest answer: padding only.
     theirs = recorded[f"{prefix}inputs_embeds"]
     more = theirs.shape[1] - joined.embeds.shape[1]
-    padding = model.get_input_embeddings()(torch.tensor(model.config.pad_token_id)).expand(
-        len(theirs), more, -1
-    )
-    embeds = torch.cat([joined.embeds, padding], dim=1)
     mask = pad(joined.attention_mask, (0, more))
+    # What fills the padding is nobody's: theirs, so that all behind it can be compared too.
+    embeds = torch.where(mask.bool()[..., None], pad(joined.embeds, (0, 0, 0, more)), theirs)
     assert_close(embeds, theirs, f"{prefix}inputs_embeds")
     assert torch.equal(mask, recorded[f"{prefix}attention_mask"].to(mask.dtype))
     hidden = model.language_model.get_decoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
