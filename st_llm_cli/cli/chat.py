@@ -34,13 +34,14 @@ from st_llm_cli.cli.options import (
 )
 from st_llm_cli.cli.picture_terminal import check_pictures
 from st_llm_cli.cli.times import seconds_of
-from st_llm_cli.cli.token_cache import open_cache
+from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.errors import UsageError, VideoNotFoundError
 
 if TYPE_CHECKING:
     from st_llm_cli.cli.chat_desk import Desk
     from st_llm_cli.stages.chat import View
     from st_llm_cli.stages.video_model import VideoModel
+    from st_llm_cli.tokens.store import TokenCache
 
 
 def chat(
@@ -116,7 +117,8 @@ def chat(
     with_terminal = not question and not as_json and _is_terminal()
     lines = question or ([] if with_terminal else lines_of_input())
     with busy("loading the model", with_terminal):
-        video_model = _load(model, device, dtype, cache)
+        opened = open_cache(cache)
+        video_model = _load(model, device, dtype, opened)
     desk = _set_up(video_model, visual_tokens, remember, generation, with_terminal, frames, fps, reader)
     desk.pictures = pictures
     begin(desk, [desk.view(path, start=window[0], end=window[1]) for path in videos or []], load)
@@ -125,7 +127,11 @@ def chat(
 
         desk.tell("/help lists what can be done; Ctrl-D leaves")
         converse(desk)
-    elif not answer_lines(desk, lines, as_json=as_json):
+        answered = True
+    else:
+        answered = answer_lines(desk, lines, as_json=as_json)
+    note_use(opened)
+    if not answered:
         raise typer.Exit(1)
 
 
@@ -159,10 +165,10 @@ def busy(what: str, shown: bool) -> Iterator[None]:
         yield
 
 
-def _load(name: str, device: str, dtype: str, cache: str | None) -> VideoModel:
+def _load(name: str, device: str, dtype: str, cache: TokenCache | None) -> VideoModel:
     from st_llm_cli.stages.video_model import load_model
 
-    return load_model(name, device=device, dtype=dtype, cache=open_cache(cache))
+    return load_model(name, device=device, dtype=dtype, cache=cache)
 
 
 def _set_up(

@@ -43,6 +43,16 @@ def test_questions_are_answered_a_line_each(stllm: Stllm, micro: Path, clips: Pa
     assert alone.out.strip() != both[1], "a later answer builds on the turn before"
 
 
+def test_chat_says_what_the_cache_was_good_for(
+    stllm: Stllm, micro: Path, clips: Path, tmp_path: Path
+) -> None:
+    asked = ("chat", clips / "a.mp4", "-m", micro, "-q", "What moves?", "--cache", tmp_path / "cache")
+    assert "stllm: cache: 0 hits, 1 misses; 0 B read, 1.5 KB written" in stllm(*asked).err
+    again = stllm(*asked).err
+    assert "stllm: cache: 1 hits, 0 misses; 1.5 KB read, 0 B written; " in again
+    assert "s of encoding saved" in again
+
+
 def test_standard_input_is_read_line_by_line(stllm: Stllm, micro: Path, clips: Path, pipe) -> None:  # type: ignore[no-untyped-def]
     pipe(b"\nWhat moves?\n  \nWhere?\n/quit\nnot asked\n")
     ran = stllm("chat", clips / "a.mp4", "-m", micro)
