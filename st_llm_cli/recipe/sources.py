@@ -41,8 +41,12 @@ class Shapes(Block):
 
     kind: Literal["images", "videos"] = "videos"
     """`images`: single frames; `videos`: clips of `video.num_frames` frames."""
-    num_objects: Literal[1, 2] | None = None
-    """Objects in each scene; drawn evenly if absent."""
+    world: Literal["plain", "rich"] = "plain"
+    """`plain`: one or two objects that move, stop and turn; `rich`: stories, textures and much besides."""
+    num_objects: Literal[1, 2, 3, 4] | None = None
+    """Objects in each scene, at most 2 in the plain world; drawn evenly if absent."""
+    slots: Positive = 1
+    """Rich world: what happens takes one of so many equal slots of its part; more make it briefer."""
     kinds: Annotated[tuple[str, ...] | None, Field(min_length=1, strict=False)] = None
     """Kinds of questions, drawn evenly from those a scene gives; a kind named twice comes twice as often. All
     kinds but descriptions if absent."""
@@ -56,6 +60,16 @@ class Shapes(Block):
     """Share of questions asked by the released multiple-choice prompt."""
     talks: Share = 0.0
     """Share of questions that follow an earlier question and its answer."""
+
+    @model_validator(mode="after")
+    def _of_its_world(self) -> Self:
+        if self.world == "plain" and (self.num_objects or 1) > 2:
+            raise ValueError(
+                f"the plain world has no scenes of {self.num_objects} objects; use 'world: rich'"
+            )
+        if self.world == "plain" and self.slots > 1:
+            raise ValueError("'slots' is for the rich world; drop it, or add 'world: rich'")
+        return self
 
 
 class Annotations(Block):

@@ -39,6 +39,22 @@ def draw_encoding(rng: Random) -> Encoding:
     return Encoding(width, height, rng.choice(FRAME_RATES), codec, suffix)
 
 
+def draw_rich_encoding(rng: Random, duration_seconds: float) -> Encoding:
+    """Draw how a clip of the rich world is written: more sizes and rates, outlines smooth or not.
+
+    Long clips get sizes and rates that keep them quick to write.
+    """
+    codec, suffix = rng.choice(FORMATS)
+    rates = [rate for rate in RICH_FRAME_RATES if rate * duration_seconds <= MOST_FRAMES] or RICH_FRAME_RATES[
+        :1
+    ]
+    fps = rng.choice(rates)
+    most = MOST_PIXELS / (fps * duration_seconds)
+    sizes = [size for size in RICH_SIZES if size[0] * size[1] <= most] or [RICH_SIZES[0]]
+    width, height = rng.choice(sizes)
+    return Encoding(width, height, fps, codec, suffix, antialias=rng.random() < 0.5)
+
+
 def write_video(scene: Scene, path: Path, encoding: Encoding | None = None) -> None:
     """Write a scene to a video file; nothing stands under the final name before it is complete.
 
@@ -122,5 +138,23 @@ FORMATS = (("h264", ".mp4"), ("h264", ".mkv"), ("mpeg4", ".avi"), ("mpeg4", ".mp
 """Codecs and containers that draw_encoding puts together."""
 SIZES = ((160, 120), (192, 192), (240, 180), (320, 180), (320, 240), (240, 320), (480, 360), (640, 480))
 """Widths and heights that draw_encoding chooses from, in pixels."""
+RICH_SIZES = (
+    (320, 240),
+    (240, 320),
+    (320, 180),
+    (480, 360),
+    (480, 480),
+    (640, 360),
+    (640, 480),
+    (960, 540),
+    (1280, 720),
+)
+"""Widths and heights that draw_rich_encoding chooses from."""
+RICH_FRAME_RATES = (12, 15, 24, 25, 30, 50, 60)
+"""Frames per second that it chooses from."""
+MOST_FRAMES = 720
+"""Frames of a file, where a rate allows it."""
+MOST_PIXELS = 80_000_000
+"""Pixels of all frames of a file together, where a size allows it."""
 FRAME_RATES = (8, 10, 12, 15, 24, 25, 30)
 """Frames per second that draw_encoding chooses from."""

@@ -20,10 +20,14 @@ from random import Random
 from typing import Any
 
 from st_llm_cli.errors import DataError
-from st_llm_cli.shapes.encode import Encoding, draw_encoding, write_video
-from st_llm_cli.shapes.questions import QUESTION_KINDS, Question, ask, with_options
-from st_llm_cli.shapes.scene import MovingShape, Scene, Segment
-from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS, WORLD_VERSION, make_scene
+from st_llm_cli.shapes.ceilings import NUM_FRAMES, Observers
+from st_llm_cli.shapes.encode import Encoding, draw_encoding, draw_rich_encoding, write_video
+from st_llm_cli.shapes.questions import Question
+from st_llm_cli.shapes.render import sample_times
+from st_llm_cli.shapes.rich import WORLD_VERSION as RICH_WORLD_VERSION
+from st_llm_cli.shapes.scene import Backdrop, MovingShape, Scene, Segment, in_rhythm
+from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS, WORLD_VERSION
+from st_llm_cli.shapes.worlds import WORLDS, World
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def write_folder(
     first: int = 0,
     num_objects: int | None = None,
     num_movements: int | None = None,
+    world: str = "plain",
+    slots: int = 1,
 ) -> FolderReport:
     """Write clips, questions and truth; clips that are there already are kept.
 
@@ -70,9 +76,12 @@ def write_folder(
         split: A key of `SPLITS`; no scene of one split can be in another.
         first: Number of the split's seeds to leave out.
         num_objects: Objects in each clip, 1 or 2; drawn for each clip if None.
-        num_movements: Successive movements, 1 to 3; drawn for each clip, mostly 2, if None.
+        num_movements: Successive movements, 1 to 3; drawn for each clip, mostly 2, if None. Plain world only.
+        world: A key of `WORLDS`.
+        slots: How brief what happens is, see `rich.make_scene`. Rich world only.
 
     Raises:
+        ValueError: If the world has no scenes of such a kind.
         DataError: If the folder holds something else, or cannot be written.
     """
     settings = {
@@ -82,19 +91,29 @@ def write_folder(
         "num_objects": num_objects,
         "num_movements": num_movements,
     }
+    if world != "plain":
+        settings |= {"world": world, "world_version": RICH_WORLD_VERSION, "slots": slots}
+    chosen = {"num_movements": num_movements} if world == "plain" else {"slots": slots}
+    if num_movements is not None and world != "plain":
+        raise ValueError(f"num_movements is {num_movements}, the {world} world draws it")
     videos = folder / "video"
     _prepare(folder, settings)
     clips = []
     written = 0
     for seed in SPLITS[split][first : first + num_clips]:
-        scene = make_scene(seed, num_objects=num_objects, num_movements=num_movements)
-        encoding = draw_encoding(Random(f"{seed} encoding"))
+        scene = WORLDS[world].make_scene(seed, num_objects=num_objects, **chosen)
+        rng = Random(f"{seed} encoding")
+        if world == "plain":
+            encoding = draw_encoding(rng)
+        else:
+            encoding = draw_rich_encoding(rng, scene.duration_seconds)
+            scene = in_rhythm(scene, encoding.fps)
         clips.append(Clip(f"{seed}{encoding.suffix}", encoding, scene))
         if not (videos / clips[-1].video).exists():
             write_video(scene, videos / clips[-1].video, encoding)
             written += 1
-    free = {clip.video: list(_all_questions(clip.scene)) for clip in clips}
-    choices = _choice_rows(clips, free)
+    free = {clip.video: list(_all_questions(WORLDS[world], clip.scene)) for clip in clips}
+    choices = _choice_rows(WORLDS[world], clips, free)
     _write_rows(folder / "scenes.jsonl", [asdict(clip) for clip in clips])
     _write_rows(
         folder / "questions.jsonl",
@@ -134,34 +153,41 @@ def read_clips(folder: Path) -> list[Clip]:
     return clips
 
 
-def _all_questions(scene: Scene) -> Iterator[Question]:
-    for kind in QUESTION_KINDS:
+def _all_questions(world: World, scene: Scene) -> Iterator[Question]:
+    for kind in world.asked_of(scene):
         # One generator for each kind: another kind more or less leaves the rest of a folder as it was.
-        question = ask(scene, kind, Random(f"{scene.seed} {kind}"))
+        question = world.kinds[kind](scene, Random(f"{scene.seed} {kind}"))
         if question is not None:
             yield question
 
 
 def _choice_rows(
-    clips: Sequence[Clip], questions: Mapping[str, Sequence[Question]]
+    world: World, clips: Sequence[Clip], questions: Mapping[str, Sequence[Question]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Multiple-choice rows of each kind; the right option takes every letter in turn."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for clip in clips:
+        observers = _observers(clip) if clip.scene.story else None
         for free in questions[clip.video]:
             rng = Random(f"{clip.scene.seed} {free.kind} options")
-            question = with_options(free, clip.scene, rng, key=len(rows[free.kind]))
+            question = world.with_options(free, clip.scene, rng, len(rows[free.kind]))
             if question is None:
                 continue
-            rows[free.kind].append(
-                {
-                    "video": clip.video,
-                    "question": question.text,
-                    "candidates": list(question.candidates),
-                    "answer": question.answer,
-                }
-            )
+            row: dict[str, Any] = {
+                "video": clip.video,
+                "question": question.text,
+                "candidates": list(question.candidates),
+                "answer": question.answer,
+            }
+            if observers is not None:
+                row |= asdict(observers.ceilings(question))
+            rows[free.kind].append(row)
     return {kind: found for kind, found in rows.items() if found}
+
+
+def _observers(clip: Clip) -> Observers:
+    """Those who see eight frames of the file, as they are sampled by default."""
+    return Observers(clip.scene, sample_times(clip.scene.duration_seconds, NUM_FRAMES, clip.encoding.fps))
 
 
 def _clip_from_row(row: dict[str, Any]) -> Clip:
@@ -172,16 +198,27 @@ def _clip_from_row(row: dict[str, Any]) -> Clip:
                 **item,
                 "rgb": tuple(item["rgb"]),
                 "start": tuple(item["start"]),
-                "segments": tuple(Segment(**segment) for segment in item["segments"]),
+                "segments": tuple(map(_segment_from_row, item["segments"])),
             }
         )
         for item in scene["objects"]
     )
-    return Clip(
-        row["video"],
-        Encoding(**row["encoding"]),
-        Scene(scene["seed"], scene["duration_seconds"], tuple(scene["background"]), objects),
+    backdrops = tuple(
+        Backdrop(**{**each, "colors": tuple(map(tuple, each["colors"])), "drift": tuple(each["drift"])})
+        for each in scene.get("backdrops", ())
     )
+    parts = {
+        "background": tuple(scene["background"]),
+        "objects": objects,
+        "backdrops": backdrops,
+        "camera": tuple(map(_segment_from_row, scene.get("camera", ()))),
+        "sway": tuple(scene.get("sway", (0.0, 0.0))),
+    }
+    return Clip(row["video"], Encoding(**row["encoding"]), Scene(**{**scene, **parts}))
+
+
+def _segment_from_row(row: dict[str, Any]) -> Segment:
+    return Segment(**{**row, "toward": tuple(row.get("toward", (0.0, 0.0)))})
 
 
 def _prepare(folder: Path, settings: dict[str, Any]) -> None:

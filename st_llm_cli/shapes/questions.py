@@ -65,7 +65,7 @@ def ask_any(scene: Scene, rng: Random, kinds: Sequence[str] | None = None) -> Qu
     Raises:
         ValueError: If the scene gives no question of any of the kinds.
     """
-    return _ask_from(QUESTION_KINDS, scene, rng, kinds)
+    return ask_from(QUESTION_KINDS, scene, rng, kinds)
 
 
 def ask_any_image(scene: Scene, rng: Random, kinds: Sequence[str] | None = None) -> Question:
@@ -79,7 +79,7 @@ def ask_any_image(scene: Scene, rng: Random, kinds: Sequence[str] | None = None)
     Raises:
         ValueError: If the scene gives no question of any of the kinds.
     """
-    return _ask_from(IMAGE_QUESTION_KINDS, scene, rng, kinds)
+    return ask_from(IMAGE_QUESTION_KINDS, scene, rng, kinds)
 
 
 def with_options(question: Question, scene: Scene, rng: Random, *, key: int | None = None) -> Question | None:
@@ -106,9 +106,10 @@ def with_options(question: Question, scene: Scene, rng: Random, *, key: int | No
     return replace(question, candidates=tuple(picked))
 
 
-def _ask_from(
+def ask_from(
     table: dict[str, QuestionKind], scene: Scene, rng: Random, kinds: Sequence[str] | None
 ) -> Question:
+    """Ask a question of a kind drawn evenly from those of a table that the scene gives; see `ask_any`."""
     names = list(table if kinds is None else kinds)
     for name in rng.sample(names, len(names)):
         question = table[name](scene, rng)

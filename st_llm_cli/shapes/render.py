@@ -79,7 +79,9 @@ def frame_count(duration_seconds: float, fps: float) -> int:
     return max(1, round(duration_seconds * fps))
 
 
-def sample_frames(scene: Scene, num_frames: int, resolution: int, *, fps: float | None = None) -> Frames:
+def sample_frames(
+    scene: Scene, num_frames: int, resolution: int, *, fps: float | None = None, antialias: bool = True
+) -> Frames:
     """Draw what a model would see of a file of the scene, without writing one.
 
     The same frames as uniform sampling, resize of the short side and centre crop of the decoded file, but for
@@ -90,12 +92,13 @@ def sample_frames(scene: Scene, num_frames: int, resolution: int, *, fps: float 
         num_frames: Frames to take, spread evenly.
         resolution: Side of the pictures in pixels.
         fps: Frame rate of the imagined file; None for one of unlimited rate.
+        antialias: Whether a pixel on an outline gets a mixture of both colours.
 
     Returns:
         RGB pictures, uint8 [num_frames, resolution, resolution, 3].
     """
     times = sample_times(scene.duration_seconds, num_frames, fps)
-    return render_frames(scene, times, resolution, resolution)
+    return render_frames(scene, times, resolution, resolution, antialias=antialias)
 
 
 def _paint(

@@ -129,6 +129,8 @@ def _two_colors(rng: Random) -> tuple[Rgb, Rgb]:
             return one, other
 
 
+WORLD_VERSION = 1
+"""Raised whenever a seed gives another scene than before."""
 DURATION_RANGE = (2.0, 60.0)
 """Seconds; short ones are drawn more often, evenly on a logarithmic scale."""
 MOST_SWAY = 0.015

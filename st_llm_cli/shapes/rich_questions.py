@@ -301,6 +301,7 @@ QUESTION_KINDS: dict[str, QuestionKind] = {
     **{kind: _drawn(forms) for kind, forms in CHOICE_KINDS.items()},
     **FREE_KINDS,
 }
+IMAGE_QUESTION_KINDS: dict[str, QuestionKind] = {**questions.IMAGE_QUESTION_KINDS, "count": _drawn(_count)}
 _ACTING = ("acts", "once", "repeats", "tally", "crowd", "turns", "bumps")
 _NAMED = (*_ACTING, "walk", "tour", "places", "visits", "views")
 KIND_STORIES: dict[str, tuple[str, ...]] = {

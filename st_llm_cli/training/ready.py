@@ -13,7 +13,7 @@ from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.training.build import new_config
 from st_llm_cli.training.data.collator import Collator
-from st_llm_cli.training.data.shapes import shapes_vocabulary
+from st_llm_cli.training.data.shapes import shapes_vocabulary, world_of
 from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.training.optimizer import freeze, frozen_parts
 from st_llm_cli.training.pair import config_of_pair
@@ -29,7 +29,9 @@ def config_of_new(recipe: Recipe) -> StllmConfig:
     """Configuration of the model that a recipe makes from nothing."""
     new = recipe.model.new
     assert new is not None, "the caller looks whether the recipe starts from nothing"
-    return new_config(recipe.model, new, word_tokenizer(shapes_vocabulary()), recipe.video.num_frames)
+    return new_config(
+        recipe.model, new, word_tokenizer(shapes_vocabulary(world_of(recipe))), recipe.video.num_frames
+    )
 
 
 def config_of_start(recipe: Recipe) -> StllmConfig:
@@ -65,7 +67,7 @@ def seen_text(recipe: Recipe, stage: Train, config: StllmConfig) -> TextSizes:
         return TextSizes(length=1, answer=1)  # it has none
     if not drawn or len(drawn) < len(stage.data) or recipe.model.new is None:
         return TYPICAL_TEXT
-    tokenizer = word_tokenizer(shapes_vocabulary())
+    tokenizer = word_tokenizer(shapes_vocabulary(world_of(recipe)))
     collator = Collator(Tokenizers(tokenizer, tokenizer), config)
     stream = ExampleStream(stage, recipe.video, config.image_size)
     size = min(stage.batch_size, 8)

@@ -6,7 +6,7 @@ from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.training.build import new_config, new_model
-from st_llm_cli.training.data.shapes import shapes_vocabulary
+from st_llm_cli.training.data.shapes import shapes_vocabulary, world_of
 from st_llm_cli.training.tokenizer import word_tokenizer
 
 
@@ -19,8 +19,8 @@ def start_new(recipe: Recipe, seed: int) -> tuple[StllmForConditionalGeneration,
     """
     new = recipe.model.new
     assert new is not None, "the caller looks whether the recipe starts from nothing"
-    language = word_tokenizer(shapes_vocabulary())
-    question = word_tokenizer(shapes_vocabulary()) if new.qformer.reads_question else None
+    language = word_tokenizer(shapes_vocabulary(world_of(recipe)))
+    question = word_tokenizer(shapes_vocabulary(world_of(recipe))) if new.qformer.reads_question else None
     if question is not None:
         question.truncation_side = "left"  # a long question loses its beginning, as where it is loaded
     config = new_config(recipe.model, new, language, recipe.video.num_frames)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from random import Random
 
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.model import prompt
+from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.sources import Shapes, Video
-from st_llm_cli.shapes import questions
-from st_llm_cli.shapes.questions import Question
+from st_llm_cli.shapes.questions import Question, QuestionKind, ask_from
 from st_llm_cli.shapes.render import sample_frames
+from st_llm_cli.shapes.rich import numbers_of
+from st_llm_cli.shapes.rich_questions import KIND_STORIES
 from st_llm_cli.shapes.scene import Scene
-from st_llm_cli.shapes.words import names_of, vocabulary
-from st_llm_cli.shapes.world import TRAIN_SEEDS, make_picture, make_scene
+from st_llm_cli.shapes.words import names_of
+from st_llm_cli.shapes.world import TRAIN_SEEDS, make_scene
+from st_llm_cli.shapes.worlds import WORLDS
 from st_llm_cli.training.data.example import Example, Task, sample_rng
 from st_llm_cli.training.data.order import Buckets
 
@@ -24,14 +28,14 @@ def check_kinds(source: Shapes) -> None:
     Raises:
         RecipeError: Saying which.
     """
-    table = questions.IMAGE_QUESTION_KINDS if source.kind == "images" else questions.QUESTION_KINDS
+    table, known = _table(source), _known_kinds(source)
     for kind in source.kinds or ():
-        if kind not in KINDS[source.kind]:
-            near = difflib.get_close_matches(kind, KINDS[source.kind], n=1)
-            fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(KINDS[source.kind])}"
+        if kind not in known:
+            near = difflib.get_close_matches(kind, known, n=1)
+            fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
             raise RecipeError(f"no kind of question '{kind}' of {source.kind}", where="shapes.kinds", fix=fix)
     for seed in range(_SCENES_TO_CHECK if source.kinds else 0):
-        scene = make_scene(seed)
+        scene = make_scene(seed) if source.world == "plain" else _draw_scene(source, Random(seed))
         if all(table[kind](scene, Random(seed)) is None for kind in source.kinds or ()):
             what = "some scenes give no question of these kinds"
             raise RecipeError(what, where="shapes.kinds", fix="add a kind that all give, such as color")
@@ -49,15 +53,14 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int, m
     """
     scene, tasks = draw_tasks(source, rng)
     is_picture = source.kind == "images"
-    frames = sample_frames(scene, 1 if is_picture else num_frames, resolution)
+    antialias = source.world == "plain" or rng.random() < 0.5
+    frames = sample_frames(scene, 1 if is_picture else num_frames, resolution, antialias=antialias)
     return Example(frames, tasks, is_picture=is_picture, mask_seed=mask_seed, scene=scene)
 
 
 def draw_tasks(source: Shapes, rng: Random) -> tuple[Scene, tuple[Task, ...]]:
     """Draw a scene and what is asked about it, without its pictures. See `draw_shapes`."""
-    seed = rng.randrange(len(TRAIN_SEEDS))
-    make = make_picture if source.kind == "images" else make_scene
-    scene = make(seed, num_objects=source.num_objects)
+    scene = _draw_scene(source, rng)
     return scene, tuple(_tasks(source, scene, rng))
 
 
@@ -95,21 +98,55 @@ class Rendered:
         return sample_rng(self.seed, "sample", self.name, place)
 
 
+def _draw_scene(source: Shapes, rng: Random) -> Scene:
+    seed, world = rng.randrange(len(TRAIN_SEEDS)), WORLDS[source.world]
+    if source.kind == "images":
+        return world.make_picture(seed, num_objects=source.num_objects)
+    if source.world == "plain":
+        return world.make_scene(seed, num_objects=source.num_objects)
+    # A kind of question is asked of few stories: the kind is drawn first, then one of its stories.
+    kinds = [(kind, _stories(kind, source.num_objects)) for kind in source.kinds or _known_kinds(source)]
+    possible = [stories for _, stories in kinds if stories]
+    if not possible:
+        what = f"no scene of {source.num_objects} objects gives a question of these kinds"
+        raise RecipeError(what, where="shapes.kinds", fix="drop num_objects, or add a kind")
+    story = rng.choice(rng.choice(possible))
+    return world.make_scene(seed, num_objects=source.num_objects, story=story, slots=source.slots)
+
+
+def _stories(kind: str, num_objects: int | None) -> list[str]:
+    return [name for name in KIND_STORIES[kind] if num_objects is None or num_objects in numbers_of(name)]
+
+
+def _table(source: Shapes) -> dict[str, QuestionKind]:
+    world = WORLDS[source.world]
+    return world.image_kinds if source.kind == "images" else world.kinds
+
+
+def _known_kinds(source: Shapes) -> tuple[str, ...]:
+    """Kinds of questions that a source may name: all but descriptions."""
+    return tuple(kind for kind in _table(source) if kind not in CAPTIONS[source.kind])
+
+
 def _tasks(source: Shapes, scene: Scene, rng: Random) -> list[Task]:
-    kinds = source.kinds or KINDS[source.kind]
-    ask = questions.ask_any_image if source.kind == "images" else questions.ask_any
+    kinds: Sequence[str] = source.kinds or _known_kinds(source)
+    table = _table(source)
+    if source.kind == "videos" and source.world != "plain":
+        asked = WORLDS[source.world].asked_of(scene)
+        kinds = [kind for kind in kinds if kind in asked]
     tasks = []
     if rng.random() < source.captions:
-        tasks.append(_free(ask(scene, rng, CAPTIONS[source.kind])))
+        tasks.append(_free(ask_from(table, scene, rng, CAPTIONS[source.kind])))
     if source.kind == "images" and rng.random() < source.exact_places:
         tasks.append(exact_place(scene, rng))
     while len(tasks) < source.questions_per_clip:
-        question = ask(scene, rng, kinds)
+        question = ask_from(table, scene, rng, kinds)
         form = rng.random()
-        if form < source.choices:
-            tasks.append(_choice(question, scene, rng))
-        elif form < source.choices + source.talks:
-            before = ask(scene, rng, kinds)
+        options = _choice(source, question, scene, rng) if form < source.choices else None
+        if options is not None:
+            tasks.append(options)
+        elif source.choices <= form < source.choices + source.talks:
+            before = ask_from(table, scene, rng, kinds)
             tasks.append(Task(question.text, question.answer, history=((before.text, before.answer),)))
         else:
             tasks.append(_free(question))
@@ -120,9 +157,11 @@ def _free(question: Question) -> Task:
     return Task(question.text, question.answer)
 
 
-def _choice(question: Question, scene: Scene, rng: Random) -> Task:
-    options = questions.with_options(question, scene, rng)
-    assert options is not None, f"{question.kind} has no options"
+def _choice(source: Shapes, question: Question, scene: Scene, rng: Random) -> Task | None:
+    """Ask with options; None for a kind that has none in its world."""
+    options = WORLDS[source.world].with_options(question, scene, rng, None)
+    if options is None:
+        return None
     return Task(choice_text(options), f"{options.letter}) {options.answer}", choice=True)
 
 
@@ -144,11 +183,23 @@ def choice_text(question: Question) -> str:
     return f"Question: {question.text}\nOptions:\n{options}"
 
 
-def shapes_vocabulary() -> list[str]:
-    """Words of the world of moving shapes and of the released multiple-choice prompt."""
+def world_of(recipe: Recipe) -> str:
+    """Name of the world whose words a recipe's new model has to know; the rich one knows all of the plain."""
+    sources = [
+        source.shapes for stage in recipe.training for source in stage.data if source.shapes is not None
+    ]
+    return "rich" if any(source.world == "rich" for source in sources) else "plain"
+
+
+def shapes_vocabulary(world: str = "plain") -> list[str]:
+    """Words of a world of moving shapes and of the released multiple-choice prompt.
+
+    Args:
+        world: A key of `WORLDS`.
+    """
     frame = prompt.choice_prompt("")
     grid = [EXACT_QUESTION.format(name=""), "Column, row", *map(str, range(1, _FINE_CELLS + 1))]
-    return vocabulary([frame.after, *grid])
+    return WORLDS[world].vocabulary([frame.after, *grid])
 
 
 _FINE_CELLS = 8
@@ -156,7 +207,3 @@ _SCENES_TO_CHECK = 50
 
 EXACT_QUESTION = "Where exactly is the {name}?"
 CAPTIONS = {"images": ("image_caption",), "videos": ("caption",)}
-KINDS = {
-    "images": tuple(kind for kind in questions.IMAGE_QUESTION_KINDS if kind not in CAPTIONS["images"]),
-    "videos": tuple(kind for kind in questions.QUESTION_KINDS if kind not in CAPTIONS["videos"]),
-}

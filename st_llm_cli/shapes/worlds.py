@@ -1,0 +1,62 @@
+"""The worlds of moving shapes by name: how each makes its scenes, and what it asks about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from st_llm_cli.shapes import questions, rich, rich_questions, rich_words, words, world
+from st_llm_cli.shapes.questions import Question, QuestionKind
+from st_llm_cli.shapes.scene import Scene
+
+
+@dataclass(frozen=True)
+class World:
+    """One world."""
+
+    make_scene: Callable[..., Scene]
+    make_picture: Callable[..., Scene]
+    kinds: dict[str, QuestionKind]
+    """Questions about videos."""
+    image_kinds: dict[str, QuestionKind]
+    """Questions about single pictures."""
+    asked_of: Callable[[Scene], Sequence[str]]
+    """Kinds that a scene is asked; it may still give none of one of them."""
+    with_options: Callable[[Question, Scene, Random, int | None], Question | None]
+    """Turns a question into a multiple-choice one; None where it has no such form. The last argument is the
+    place of the right option, drawn if None."""
+    vocabulary: Callable[[Iterable[str]], list[str]]
+
+
+def _plain_options(question: Question, scene: Scene, rng: Random, key: int | None) -> Question | None:
+    return questions.with_options(question, scene, rng, key=key)
+
+
+def _rich_options(question: Question, scene: Scene, rng: Random, key: int | None) -> Question | None:
+    if question.kind in rich_questions.CHOICE_KINDS:
+        return rich_questions.with_options(question, rng, key=key)
+    return None
+
+
+WORLDS = {
+    "plain": World(
+        world.make_scene,
+        world.make_picture,
+        questions.QUESTION_KINDS,
+        questions.IMAGE_QUESTION_KINDS,
+        lambda scene: list(questions.QUESTION_KINDS),
+        _plain_options,
+        words.vocabulary,
+    ),
+    "rich": World(
+        rich.make_scene,
+        rich.make_picture,
+        rich_questions.QUESTION_KINDS,
+        rich_questions.IMAGE_QUESTION_KINDS,
+        lambda scene: list(rich_questions.kinds_of(scene.story)),
+        _rich_options,
+        rich_words.vocabulary,
+    ),
+}
+"""`plain` is what the bundled weights know."""
