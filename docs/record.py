@@ -23,13 +23,13 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 OUT = Path(__file__).parent / "chat.svg"
-COLUMNS, LINES = 100, 28
+COLUMNS, LINES = 106, 26
 TYPED = (
     "stllm chat clips/red_circle.mp4",
     "What does the red object do first?",
     "What does the red object do at the end?",
     "/show",
-    "/clip 0:00-0:02",
+    "/clip 0:00-0:01.5",
     "Describe the video.",
 )
 KEY_SECONDS = 0.04
@@ -184,15 +184,16 @@ def rectangle(column: int, width: int, colour: str, top: float, height: float) -
 
 
 def words(text: str, column: int, style: Style, colour: str) -> str:
-    """Text, as wide as its columns whatever the font."""
-    indent = len(text) - len(text.lstrip())
-    bare = text.strip()
-    x = MARGIN + (column + indent) * CELL_WIDTH
+    """Text, as wide as its columns whatever the font; wider gaps are none of a text's own."""
     looks = f' fill="{colour}"' if colour != THEME.foreground_color.hex else ""
     looks += ' font-weight="bold"' if style.bold else ""
     looks += ' opacity=".6"' if style.dim else ""
-    length = f'textLength="{len(bare) * CELL_WIDTH:.1f}"'
-    return f'<text x="{x:.1f}" y="13.5" {length}{looks}>{escape(bare)}</text>' if bare else ""
+    out = []
+    for found in re.finditer(r"\S+( \S+)*", text):
+        x, length = MARGIN + (column + found.start()) * CELL_WIDTH, len(found[0]) * CELL_WIDTH
+        place = f'x="{x:.1f}" y="13.5" textLength="{length:.1f}"'
+        out.append(f"<text {place}{looks}>{escape(found[0])}</text>")
+    return "".join(out)
 
 
 def movie(screens: list[tuple[float, Screen]], total: float) -> str:
