@@ -60,6 +60,6 @@ def test_rows_stop_each_at_its_own_ending() -> None:
 
 
 def test_hashes_alone_and_after_a_word_stop_an_answer() -> None:
-    _, tokenizers = micro_model()
-    endings = stop_sequences(tokenizers.language)
+    model, tokenizers = micro_model()
+    endings = stop_sequences(tokenizers.language, model.config)
     assert text_ids(tokenizers.language, "###") in endings
