@@ -112,7 +112,7 @@ def test_a_recipe_runs_in_small_from_cache_to_score(processes: BaseContext, worl
     command += ["--set", "stages.1.train.deepspeed=null", "--cache", str(world / "cache")]
     said = run(processes, world, *command)
     assert json.loads(said.splitlines()[-1])["done"] == [
-        "extract_features clips of the training data",
+        "extract_features clips of the stages after it",
         "train answers",
         "eval shapes",
     ]
