@@ -164,5 +164,5 @@ def test_cache_that_may_only_be_read_can_be_read(small_disk: Path) -> None:
     found = cache.get(key(1))
     assert found is not None and torch.equal(found, tokens(1))
     assert cache.get(key(2)) is None  # it cannot be set aside, and is not returned either
-    with pytest.raises(CacheError, match=r"tokens may not be written here \(choose another folder"):
+    with pytest.raises(CacheError, match=r"tokens may not be written here \(keep the cache elsewhere"):
         cache.put(key(3), tokens(3))
