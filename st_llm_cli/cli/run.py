@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,7 +13,7 @@ from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
 from st_llm_cli.cli.screen import note, only_results_on_stdout, progress_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
-from st_llm_cli.cli.train import GpusOption, HostfileOption, Several, TinyOption, run_folder
+from st_llm_cli.cli.train import GpusOption, HostfileOption, OutputOption, Several, TinyOption, run_folder
 from st_llm_cli.cli.train_screen import training_progress
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 def run(
     recipe: RecipeArgument,
     settings: SetOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/RECIPE."),
-    ] = None,
+    output: OutputOption = None,
     tiny: TinyOption = False,
     gpus: GpusOption = None,
     hostfile: HostfileOption = None,

@@ -36,6 +36,10 @@ TinyOption = Annotated[
         help="The same in small, to see it work: random weights of a few thousand, two steps of two clips.",
     ),
 ]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/RECIPE."),
+]
 HostfileOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Machines, a line each: NAME slots=GPUS.", rich_help_panel=SCALE),
@@ -45,10 +49,7 @@ HostfileOption = Annotated[
 def train(
     recipe: RecipeArgument,
     settings: SetOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/RECIPE."),
-    ] = None,
+    output: OutputOption = None,
     check_data: Annotated[
         bool,
         typer.Option("--check-data", help="Only read annotations and media; exit 1 if anything is wrong."),
