@@ -217,12 +217,19 @@ def read_predictions(path: Path) -> list[Prediction]:
         rows, _ = _whole_rows(path)
         if not path.exists():
             raise FileNotFoundError(2, "No such file or directory")
-        return [_prediction_of(row) for row in rows.values()]
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         raise DataError(what, where=str(path), fix=f"give a run's folder or its {NAME}") from error
+    return [_prediction_in(row, path, number) for number, row in enumerate(rows.values(), start=1)]
+
+
+def _prediction_in(row: dict[str, Any], path: Path, number: int) -> Prediction:
+    try:
+        return _prediction_of(row)
     except (KeyError, TypeError) as error:
-        raise DataError(f"is not a file of predictions: {error!r}", where=str(path)) from error
+        lacks = f"lacks {error}" if isinstance(error, KeyError) else f"holds something else: {error}"
+        fix = f"give a file in which each line is as in a run's {NAME}"
+        raise DataError(f"line {number} is no prediction, it {lacks}", where=str(path), fix=fix) from error
 
 
 def _prediction_of(row: dict[str, Any]) -> Prediction:

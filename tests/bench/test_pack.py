@@ -17,7 +17,7 @@ TESTS = Path(__file__).parents[1]
 MINI = mini_folder()
 GOLDENS = {
     "judge_batches.jsonl": "stages/test_judge.py",
-    "judge_behaviours.json": "bench/test_judge_reply.py",
+    "judge_behaviours.json": "cli/test_judge_behaviours.py",
     "judge_reply_qa.jsonl": "bench/test_judge_reply.py",
     "judge_reply_score.jsonl": "bench/test_judge_reply.py",
     "modern_mcq.jsonl": "bench/test_other_readers.py",
