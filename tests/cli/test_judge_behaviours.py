@@ -1,4 +1,4 @@
-"""What the released judge scripts do when something goes wrong, case by case, and what happens here instead."""
+"""What the released judge scripts do when something goes wrong, and what happens here, case by case."""
 
 import json
 from collections.abc import Sequence
@@ -159,7 +159,7 @@ def test_slash_in_an_id_is_judged_once(stllm: Stllm, tmp_path: Path) -> None:
     slashed = replace(slashed, sample=replace(slashed.sample, id="videos/v_a0.mp4/../0"))
     write_run(tmp_path, [plain, slashed])
     script = Script(usual="{'pred': 'yes', 'score': 4}")
-    ran, match = have_judged(stllm, tmp_path, script)
+    _, match = have_judged(stllm, tmp_path, script)
     assert (match["judged"], match["accuracy"]) == (2, 1.0)
     assert len(script.requests) == 1 + len(CALIBRATION) + 2  # the greeting, the known cases, the answers
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
