@@ -34,6 +34,9 @@ def _rows(record: RunRecord) -> Iterator[Row]:
     written = sum(not each.sample.candidates for each in record.predictions)
     for name, value in record.report.judge_free.items():
         yield "without judge", name, "", written, 100 * value, "", "", "%", ""
+        for task, shares in record.report.judge_free_tasks.items():
+            n = sum(each.sample.task == task for each in record.predictions)
+            yield "without judge", f"{name}: {task}", "", n, 100 * shares[name], "", "", "%", ""
     if record.judged is not None:
         judge = record.judged.judge
         for name, own in record.judged.criteria.items():
@@ -109,6 +112,8 @@ def latex_of(record: RunRecord) -> str:
 def _latex_parts(record: RunRecord) -> tuple[list[str], list[str]]:
     """Give the titles of the columns, and the lines between the rules."""
     published = published_for(record.report.benchmark)
+    if published is not None and published.judged and record.judged is None:
+        published = None  # a judge's numbers stand beside a judge's numbers only
     shown = [] if published is None else [own for own in published.baselines if own.model in published.shown]
     columns = ["Task", "$n$", _tex(record.model), *(_tex(own.model) for own in shown)]
     digits = ".1f" if published is None or published.unit == "%" else ".2f"

@@ -25,6 +25,11 @@ def test_csv_has_every_number_with_what_it_is_of() -> None:
     assert float(task["low"]) < 75 < float(task["high"])
     assert read["all", "micro", "released"]["value"] == "75.0"
     assert read["control", "blind", "strict"]["value"] == "25.0"
+    record = record_of("BA")
+    by_task = {"Moving Count": {"token F1": 0.25}}
+    report = replace(record.report, judge_free={"token F1": 0.5}, judge_free_tasks=by_task)
+    of_task = rows(replace(record, report=report))["without judge", "token F1: Moving Count", ""]
+    assert (of_task["n"], of_task["value"]) == ("2", "25.0")
     assert (read["control", "temporal gain", "strict"]["value"], task["scorer"]) == ("50.0", "strict")
 
 
@@ -48,6 +53,9 @@ def test_latex_has_published_numbers_beside_the_run_and_says_what_it_covers() ->
     assert "Task & $n$ & tiny & ST-LLM 7B & VideoMind 7B \\\\" in made
     assert "Moving Count & 4 & 75.0 [30.1, 95.4] & 56.5 & 80.0 \\\\" in made
     assert "\\caption{tiny on mvbench: 4 of 4 questions." in made
+    assert "ST-LLM" not in latex_of(
+        record_of("BA", benchmark="msvd")
+    )  # a judge's numbers, and there was none
     assert made.count("\\toprule") == made.count("\\bottomrule") == 1
 
 

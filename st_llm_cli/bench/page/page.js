@@ -160,7 +160,7 @@ if ($("data")) {
     const panel = make("div", "panel");
     for (const number of row.strips) panel.append(film(number, row.clips[0]));
     panel.append(make("h4", "", `${row.id} · ${row.task} · ${row.clips.join(" + ")}`));
-    panel.append(make("div", "", row.question));
+    panel.append(make("div", "asked", row.question));
     const left = make("div");
     if (row.options.length) left.append(make("h4", "", "options"), optionList(row));
     else left.append(make("h4", "", "reference"), make("div", "", row.answer));

@@ -12,7 +12,7 @@ from st_llm_cli.bench.judged import Opinion
 from st_llm_cli.bench.page.markup import Html, embedded, tag
 from st_llm_cli.bench.parsing import DEGENERATE, EMPTY, SEVERAL, UNPARSED
 from st_llm_cli.bench.record import RunRecord, Strip, strip_key
-from st_llm_cli.bench.sample import Prediction, Verdict
+from st_llm_cli.bench.sample import Prediction, Sample, Verdict
 from st_llm_cli.bench.scoring import FAILED, SCORERS, judge_reply
 
 MOST_QUESTIONS = 10_000
@@ -199,7 +199,7 @@ def plain_row(prediction: Prediction, pictures: Mapping[str, int]) -> dict[str, 
     return {
         "id": sample.id,
         "task": sample.task,
-        "question": sample.question,
+        "question": _without_options(sample),
         "options": list(sample.candidates),
         "answer": sample.answer,
         "reply": prediction.reply,
@@ -208,6 +208,13 @@ def plain_row(prediction: Prediction, pictures: Mapping[str, int]) -> dict[str, 
         "clips": [strip_key(clip) for clip in sample.clips],
         "strips": [number for clip in sample.clips if (number := pictures.get(strip_key(clip))) is not None],
     }
+
+
+def _without_options(sample: Sample) -> str:
+    """Give a question without the lines that name its options: they are listed by themselves."""
+    first, *rest = sample.question.split("\n")
+    kept = [line for line in rest if not line.strip().endswith(sample.candidates or ("\n",))]
+    return "\n".join([first, *kept])
 
 
 def plain_verdict(verdict: Verdict) -> list[Any]:

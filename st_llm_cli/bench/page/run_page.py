@@ -135,7 +135,7 @@ def _how(record: RunRecord) -> Html:
     settings = {
         LABELS.get(key, key.replace("_", " ")): _value(value)
         for key, value in record.settings.items()
-        if value not in (None, [], (), False, "")
+        if value is not None and value is not False and value not in ([], (), "")  # a seed of 0 is told
     }
     scorers = {"scorers": ", ".join(own.scorer for own in record.scorers)} if record.scorers else {}
     return tag(

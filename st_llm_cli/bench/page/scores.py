@@ -191,10 +191,11 @@ def judge_section(record: RunRecord) -> Html | None:
     if not free and judged is None and not record.report.needs_judge:
         return None
     written = sum(not each.sample.candidates for each in record.predictions)
-    bars = [
-        _judge_row(name, f"{value:.3f}", bar(100 * value, None, f"{name}: {value:.3f}"), f"{written} answers")
-        for name, value in free.items()
-    ]
+    by_task = record.report.judge_free_tasks
+    bars = []
+    for name, value in free.items():
+        bars.append(_free_row(name, value, f"{written} answers"))
+        bars += [_free_row(f"{name}: {task}", own[name], "") for task, own in by_task.items()]
     parts: list[Html | None] = [tag("h2", "Written answers")]
     if judged is not None:
         parts += _judged_parts(record, judged)
@@ -207,6 +208,10 @@ def judge_section(record: RunRecord) -> Html | None:
             tag("table", tag("tbody", *bars), class_="tasks"),
         ]
     return tag("section", *parts, id="written")
+
+
+def _free_row(name: str, value: float, about: str) -> Html:
+    return _judge_row(name, f"{value:.3f}", bar(100 * value, None, f"{name}: {value:.3f}"), about)
 
 
 def _judged_parts(record: RunRecord, judged: Judged) -> Iterator[Html | None]:

@@ -75,11 +75,27 @@ def test_published_verdicts_of_judges_do_not_stand_beside_word_by_word_scores() 
 
 
 def test_how_it_was_run_is_on_the_page() -> None:
-    settings = {"model": "m", "weights": "sha256:12", "limit": None, "num_frames": 8}
+    settings = {
+        "model": "m",
+        "weights": "sha256:12",
+        "limit": None,
+        "num_frames": 8,
+        "seed": 0,
+        "released": False,
+    }
     environment = {"command": "stllm eval --bench mvbench", "torch": "2.13.0"}
     page = run_page(record_of("B", settings=settings, environment=environment))
     assert "$ stllm eval --bench mvbench" in page and "2.13.0" in page and "weights sha256:12" in page
     assert '<th scope="row">frames</th><td>8</td>' in page and "questions at most" not in page
+    assert '<th scope="row">seed</th><td>0</td>' in page and "as the released scripts" not in page
+
+
+def test_options_that_stand_in_the_question_are_not_shown_twice() -> None:
+    record = record_of("B")
+    asked = replace(record.predictions[0].sample, question="How many move?\nThink.\nA. one\nB. two")
+    shown = run_page(replace(record, predictions=[replace(record.predictions[0], sample=asked)]))
+    (row,) = data_of(shown)["rows"]
+    assert (row["question"], row["options"]) == ("How many move?\nThink.", ["one", "two"])
 
 
 def test_evil_texts_stay_texts() -> None:
@@ -112,7 +128,8 @@ def test_free_answers_are_shown_without_a_judge() -> None:
         )
         for each in free.predictions
     ]
-    report = replace(free.report, scorers={}, needs_judge=2, judge_free={"token F1": 0.5})
+    measures = {"judge_free": {"token F1": 0.5}, "judge_free_tasks": {"temporal": {"token F1": 0.25}}}
+    report = replace(free.report, scorers={}, needs_judge=2, **measures)
     page = run_page(replace(free, predictions=rows, report=report))
-    assert "2 answers are for a judge" in page and "token F1" in page
+    assert "2 answers are for a judge" in page and "token F1: temporal: 0.250" in page
     assert [row["state"] for row in data_of(page)["rows"]] == ["none", "none"]
