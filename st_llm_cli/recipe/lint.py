@@ -110,6 +110,12 @@ def _train(recipe: Recipe, train: Train, place: Place) -> list[Problem]:
     if recipe.model.lora is not None and train.objective != "answers":
         what = f"'{train.objective}' teaches a new model, and model.lora leaves the language model as it is"
         problems.append(Problem((*place, "objective"), what))
+    if recipe.model.lora is not None and train.add_layers:
+        what = "model.lora leaves the language model as it is, and new layers would learn nothing; drop it"
+        problems.append(Problem((*place, "add_layers"), what))
+    if "language" in train.freeze and train.add_layers:
+        what = "new layers are of the language model, which is frozen; drop one of them"
+        problems.append(Problem((*place, "add_layers"), what))
     if recipe.model.lora is not None and "language" in train.freeze:
         what = "'language' is trained by model.lora, whose matrices would be frozen too; drop one of them"
         problems.append(Problem((*place, "freeze"), what))

@@ -227,6 +227,8 @@ class Train(Block):
     """Steps over which the learning rate runs its course, to stop in the middle of it; `steps` if absent."""
     freeze: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     """Parts that are not trained."""
+    add_layers: NotNegative = 0
+    """Layers put on top of the language model before this stage, which change nothing until they have learnt."""
     mask: bool = True
     """Whether this stage uses the model's masking and masked video modelling; false for images."""
     seed: NotNegative = 0

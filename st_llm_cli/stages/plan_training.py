@@ -20,6 +20,7 @@ from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.training_tokens import training_level, why_not_in_training
 from st_llm_cli.training.costs import StepFlops, step_flops
+from st_llm_cli.training.deepen import deeper_config
 from st_llm_cli.training.devices import Device, named_device
 from st_llm_cli.training.memory import Memory, Setup, memory_of, setup_of
 from st_llm_cli.training.method import apply_method
@@ -113,6 +114,7 @@ def plan(recipe: Recipe, *, device: str | None = None, processes: int = 1) -> Tr
     config, sizes_from = planned_config(recipe)
     stages = []
     for stage in recipe.training:
+        config = deeper_config(config, stage.add_layers)
         place = named_device(device, stage.precision)
         stages.append(_Planned(recipe, stage, config, place, processes).plan())
     return TrainingPlan(place, processes, sizes_from, tuple(stages))

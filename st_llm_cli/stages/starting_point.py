@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
+from st_llm_cli.training.deepen import deepen
 from st_llm_cli.training.method import apply_method
 from st_llm_cli.training.pair import start_pair
 from st_llm_cli.training.start import start_new
@@ -37,6 +38,8 @@ class Begun:
 def starting_point(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
     """Load or make the model of a stage, with the input and the objective that the recipe asks for.
 
+    Layers that the stage adds to the language model are there.
+
     Args:
         recipe: The recipe.
         stage: The stage.
@@ -45,8 +48,13 @@ def starting_point(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
     Raises:
         CheckpointError: If a checkpoint cannot be loaded.
         RecipeError: If the checkpoint cannot be used as the recipe says.
-        TrainingError: If four-bit weights are asked for and cannot be had.
+        TrainingError: If four-bit weights are asked for and cannot be had, or layers cannot be added.
     """
+    begun = _begin(recipe, stage, start)
+    return replace(begun, model=deepen(begun.model, stage.add_layers, stage.seed))
+
+
+def _begin(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
     if start is None and recipe.model.new is not None:
         model, tokenizers = start_new(recipe, stage.seed)
         return Begun(model, tokenizers, None, None)

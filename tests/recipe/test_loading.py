@@ -209,6 +209,11 @@ WRONG = {
     ),
     "tab": ("video:", "\tvideo:", "line 2, column 1: is not valid YAML"),
     "unclosed bracket": ("{num_frames: 8}", "{num_frames: 8", "is not valid YAML"),
+    "new layers that are frozen": (
+        "steps: 10",
+        "steps: 10\n      add_layers: 2\n      freeze: [language]",
+        "stages.0.train.add_layers: new layers are of the language model, which is frozen",
+    ),
     "everything frozen": (
         "steps: 10",
         "steps: 10\n      freeze: [vision, qformer, projection, language]",
@@ -282,6 +287,7 @@ def test_folder_is_not_a_recipe(tmp_path: Path) -> None:
         ("stages.0.train.deepspeed=zero4", "no DeepSpeed configuration 'zero4'; zero2, zero3, "),
         ("stages.0.train.optimizer=muon", "DeepSpeed cuts matrices into flat pieces"),
         ("stages.0.train.freeze=[language]", "'language' is trained by model.lora"),
+        ("stages.0.train.add_layers=2", "model.lora leaves the language model as it is"),
         ("stages.1.eval.answer=guess", "must be 'options' or 'generate', not 'guess'"),
         ("stages.2.extract_features.worker=3", "unknown key; did you mean 'workers'?"),
         ("tokens.cache=off", "fills the token cache, which tokens.cache turns off"),

@@ -25,6 +25,15 @@ def test_a_plan_counts_parameters_by_part_and_says_whether_they_learn() -> None:
     assert stage.samples == 8 and stage.hours > 0
 
 
+def test_layers_that_a_stage_adds_are_counted_from_then_on() -> None:
+    recipe = small_recipe({}, {"add_layers": 2}, {})
+    planned = plan(recipe, device="cpu")
+    first, second, third = (
+        next(part.trained for part in stage.parts if part.name == "language model") for stage in planned.stages
+    )
+    assert first < second == third
+
+
 def test_a_checkpoint_that_is_not_there_is_planned_by_its_variant() -> None:
     recipe = load_recipe("instructblip_qa")
     config, where = planned_config(recipe)
