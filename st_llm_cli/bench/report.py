@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from st_llm_cli.bench.benchmark import Loaded
@@ -82,6 +82,16 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Ceiling:
+    """Best shares of right answers that are possible without knowing the order of frames, 0 to 1."""
+
+    order_blind: float
+    """From all frames, in no order."""
+    single_frame: float
+    """From the middle frame alone, at most."""
+
+
+@dataclass(frozen=True)
 class Report:
     """The numbers of one run."""
 
@@ -97,6 +107,21 @@ class Report:
     """Share of written multiple-choice replies that other programs' rules would call right."""
     needs_judge: int
     """Predictions that only a judge can score."""
+    ceilings: dict[str, Ceiling] = field(default_factory=dict)
+    """Of each task, where the data tell it; of others empty."""
+
+    @property
+    def ceiling(self) -> Ceiling | None:
+        """Over all questions; None where it is not known of every task."""
+        tasks = next((own.tasks for own in self.scorers.values()), {})
+        if not tasks or any(task not in self.ceilings for task in tasks):
+            return None
+        total = sum(rate.n for rate in tasks.values())
+        known = [(self.ceilings[task], rate.n / total) for task, rate in tasks.items()]
+        return Ceiling(
+            sum(own.order_blind * share for own, share in known),
+            sum(own.single_frame * share for own, share in known),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON can hold it."""

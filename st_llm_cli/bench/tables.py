@@ -29,6 +29,10 @@ def csv_of(record: RunRecord) -> str:
 def _rows(record: RunRecord) -> Iterator[Row]:
     for scored in record.scorers:
         yield from _scored_rows(scored)
+    for name, ceiling in record.report.ceilings.items():
+        n = sum(each.sample.task == name for each in record.predictions)
+        for rule, share in (("order-blind", ceiling.order_blind), ("single frame", ceiling.single_frame)):
+            yield "ceiling", f"{name}: {rule}", "", n, 100 * share, "", "", "%", ""
     for name, share in record.report.readings.items():
         yield "other reading", name, "", len(record.predictions), 100 * share, "", "", "%", ""
     written = sum(not each.sample.candidates for each in record.predictions)

@@ -20,7 +20,7 @@ from st_llm_cli.cli.eval_judge import (
     judge_named,
     show_expected,
 )
-from st_llm_cli.cli.eval_run import answer_questions, keep_gain
+from st_llm_cli.cli.eval_run import answer_questions, draw_clips, keep_gain
 from st_llm_cli.cli.eval_screen import (
     DEFAULT_PICTURES,
     PicturesOption,
@@ -77,6 +77,14 @@ def evaluate(
         bool,
         typer.Option("--check", metavar="", help="Say what is missing, load no model; exit 1 if anything."),
     ] = False,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Benchmark shapes: draw the plain world, or the rich one (docs/shapes.md).",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     tasks: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Only these tasks, such as action_count.", rich_help_panel=WHAT),
@@ -196,11 +204,13 @@ def evaluate(
         seed=seed,
         max_new_tokens=max_new_tokens,
         prompt_style=prompt_style,
+        world=world,
     )
     check_plan(plan)
     check_batch_size(batch_size)
     share = share_of(shard)
     check_workers(workers, share)
+    draw_clips(plan)
     if check:
         _check(plan, as_json)
         return

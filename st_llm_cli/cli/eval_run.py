@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from st_llm_cli.bench.gain import Gain
     from st_llm_cli.stages.eval import Result
     from st_llm_cli.stages.eval_job import Job
+    from st_llm_cli.stages.eval_plan import Plan
     from st_llm_cli.stages.share import Share
+
+
+def draw_clips(plan: Plan) -> None:
+    """Draw the clips of the benchmark `shapes`, with progress, where its folder holds none."""
+    if plan.benchmark != "shapes":
+        return
+    from st_llm_cli.stages.drawn_shapes import clips_to_draw, draw
+
+    count = clips_to_draw(plan.data, plan.world)
+    if count:
+        with progress_of(count, "drawing clips to ask about") as progress:
+            draw(plan.data, plan.world, progress.step)
 
 
 def answer_questions(job: Job, share: Share | None, workers: int) -> tuple[Result, dict[str, Result]] | None:

@@ -15,7 +15,7 @@ from st_llm_cli.errors import UsageError
 if TYPE_CHECKING:
     from st_llm_cli.bench.gain import Gain
     from st_llm_cli.bench.judged import CriterionScore, Judged
-    from st_llm_cli.bench.report import Rate, Report
+    from st_llm_cli.bench.report import Ceiling, Rate, Report
     from st_llm_cli.bench.sample import Media, Prediction, Sample
 
 PicturesOption = Annotated[
@@ -76,6 +76,11 @@ def show_report(report: Report, first: str, judged: Judged | None = None) -> Non
     console = Console(highlight=False)
     if report.scorers:
         console.print(_table(report, first))
+    if report.ceiling is not None:
+        console.print(
+            "no order: best possible from the same frames in no order; from the middle frame alone it is "
+            f"{100 * report.ceiling.single_frame:.1f} % of all at most"
+        )
     for scored in report.scorers.values():
         void = f"; {scored.void_but_right} empty ones counted as right" if scored.void_but_right else ""
         console.print(f"{scored.scorer}: {scored.unparsed} replies not readable, {scored.empty} empty{void}")
@@ -212,16 +217,20 @@ def _table(report: Report, first: str) -> Any:
     table.add_column("n", justify="right")
     for scored in order:
         table.add_column(scored.scorer, justify="right")
+    if report.ceilings:
+        table.add_column("no order", justify="right")
     main = order[0]
 
-    def row(name: str, rates: Sequence[Mapping[str, Rate]], key: str) -> None:
+    def row(name: str, rates: Sequence[Mapping[str, Rate]], key: str, ceiling: Ceiling | None = None) -> None:
         cells = [_percent(own[key]) if key in own else "" for own in rates]
+        if ceiling is not None:
+            cells.append(f"{100 * ceiling.order_blind:.1f}")
         table.add_row(name, str(rates[0][key].n), *cells)
 
     for task in main.tasks:
-        row(task, [scored.tasks for scored in order], task)
+        row(task, [scored.tasks for scored in order], task, report.ceilings.get(task))
     table.add_section()
-    row("all questions (micro)", [{"micro": scored.micro} for scored in order], "micro")
+    row("all questions (micro)", [{"micro": scored.micro} for scored in order], "micro", report.ceiling)
     if len(main.tasks) > 1:
         row("mean of tasks (macro)", [{"macro": scored.macro} for scored in order], "macro")
     for name in main.groups:

@@ -39,7 +39,17 @@ SAME_NAME = frozenset(
             "limit",
         ),
         *("max_new_tokens", "num_beams", "output", "prompt", "prompt_style", "reader", "released"),
-        *("repetition_penalty", "seed", "start", "tasks", "temperature", "top_p", "variant", "visual_tokens"),
+        *(
+            "repetition_penalty",
+            "seed",
+            "start",
+            "tasks",
+            "temperature",
+            "top_p",
+            "variant",
+            "visual_tokens",
+            "world",
+        ),
     }
 )
 OPTIONS = {

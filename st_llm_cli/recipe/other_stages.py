@@ -29,6 +29,8 @@ class Evaluate(Block):
     """Name of the benchmark, see `stllm eval --list`."""
     data: str
     """The benchmark's folder."""
+    world: Literal["plain", "rich"] | None = None
+    """Benchmark `shapes`: the world to draw where the folder holds no clips; plain if absent."""
     tasks: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Only these tasks; all if empty."""
     limit: Positive | None = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -64,6 +64,7 @@ def write_folder(
     num_movements: int | None = None,
     world: str = "plain",
     slots: int = 1,
+    step: Callable[[str], None] = lambda video: None,
 ) -> FolderReport:
     """Write clips, questions and truth; clips that are there already are kept.
 
@@ -79,6 +80,7 @@ def write_folder(
         num_movements: Successive movements, 1 to 3; drawn for each clip, mostly 2, if None. Plain world only.
         world: A key of `WORLDS`.
         slots: How brief what happens is, see `rich.make_scene`. Rich world only.
+        step: Called with the name of each clip that is there.
 
     Raises:
         ValueError: If the world has no scenes of such a kind.
@@ -112,9 +114,9 @@ def write_folder(
         if not (videos / clips[-1].video).exists():
             write_video(scene, videos / clips[-1].video, encoding)
             written += 1
+        step(clips[-1].video)
     free = {clip.video: list(_all_questions(WORLDS[world], clip.scene)) for clip in clips}
     choices = _choice_rows(WORLDS[world], clips, free)
-    _write_rows(folder / "scenes.jsonl", [asdict(clip) for clip in clips])
     _write_rows(
         folder / "questions.jsonl",
         [
@@ -125,8 +127,30 @@ def write_folder(
     )
     for kind, rows in choices.items():
         _write_text(folder / "json" / f"{kind}.json", json.dumps(rows, indent=1) + "\n")
+    # The truth comes last: where it stands, the folder is complete.
+    _write_rows(folder / TRUTH, [asdict(clip) for clip in clips])
     counts = {kind: len(rows) for kind, rows in choices.items()}
     return FolderReport(len(clips), written, counts, sum(map(len, free.values())))
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether `write_folder` got to its end here."""
+    return (folder / TRUTH).exists()
+
+
+def world_in(folder: Path) -> str | None:
+    """Name the world whose clips a folder holds, also where they are not complete; None if it holds none.
+
+    Raises:
+        DataError: If the file that says so is damaged.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("world", "plain"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"cannot be used: {error}", where=str(path), fix="write the folder anew") from error
 
 
 def read_clips(folder: Path) -> list[Clip]:
@@ -135,7 +159,7 @@ def read_clips(folder: Path) -> list[Clip]:
     Raises:
         DataError: If the file is missing or is not what `write_folder` writes.
     """
-    path = folder / "scenes.jsonl"
+    path = folder / TRUTH
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -223,7 +247,7 @@ def _segment_from_row(row: dict[str, Any]) -> Segment:
 
 def _prepare(folder: Path, settings: dict[str, Any]) -> None:
     """Make the folder, or make sure that it was written with the same settings."""
-    path = folder / "settings.json"
+    path = folder / SETTINGS
     text = json.dumps(settings, indent=1) + "\n"
     try:
         if path.exists():
@@ -257,5 +281,7 @@ def _write_text(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
+SETTINGS = "settings.json"
+TRUTH = "scenes.jsonl"
 SPLITS = {"train": TRAIN_SEEDS, "eval": EVAL_SEEDS}
 """Seeds of the splits; they have none in common."""

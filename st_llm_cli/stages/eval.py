@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from st_llm_cli.bench.report import Report, report_of
 from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.stages.eval_plan import Plan, askable, frames_of, load
-from st_llm_cli.stages.prediction_file import PredictionFile, collect
+from st_llm_cli.stages.prediction_file import SETTINGS_NAME, PredictionFile, collect
 from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.stages.share import Share
 from st_llm_cli.video.clip import Clip
@@ -157,7 +157,8 @@ def _collected(plan: Plan, loaded: Loaded, selected: Sequence[Sample], folder: P
     predictions = collect(folder, askable(selected))
     if predictions is None:
         return None
-    report = report_of(plan.benchmark, loaded, selected, predictions)
+    settings = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    report = _report(plan, loaded, selected, predictions, settings["sampler"], settings["num_frames"])
     scores = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
     (folder / "scores.json").write_text(scores, encoding="utf-8")
     return Result(report, predictions, folder)
@@ -208,7 +209,25 @@ def evaluate(
     plan = Plan(benchmark, Path(data), answer, num_frames, False, tuple(tasks), limit, seed)
     loaded, selected = load(plan)
     predictions = list(predict(model, plan, _questions(plan, selected), batch_size))
-    return report_of(benchmark, loaded, selected, predictions)
+    return _report(plan, loaded, selected, predictions, *frames_of(plan, model.num_frames))
+
+
+def _report(
+    plan: Plan,
+    loaded: Loaded,
+    selected: Sequence[Sample],
+    predictions: Sequence[Prediction],
+    sampler: str,
+    num_frames: int | None,
+) -> Report:
+    """Score predictions, and say what the frames that were looked at tell without their order."""
+    report = report_of(plan.benchmark, loaded, selected, predictions)
+    if plan.benchmark != "shapes" or sampler != "uniform" or num_frames is None:
+        return report
+    from st_llm_cli.stages.drawn_shapes import ceilings_of
+
+    asked = [prediction.sample for prediction in predictions]
+    return replace(report, ceilings=ceilings_of(plan.data, asked, num_frames))
 
 
 def _questions(plan: Plan, selected: Sequence[Sample]) -> list[Sample]:
@@ -333,4 +352,6 @@ def _ask(
 
 
 def _plain(plan: Plan) -> dict[str, Any]:
-    return {**asdict(plan), "data": str(plan.data.resolve()), "tasks": list(plan.tasks)}
+    plain = {**asdict(plan), "data": str(plan.data.resolve()), "tasks": list(plan.tasks)}
+    del plain["world"]  # decides what is drawn; what is asked is in the data
+    return plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,6 @@ from st_llm_cli.bench.sample import Media, Sample
 from st_llm_cli.errors import UsageError
 
 ANSWERS = ("options", "generate")
-SHAPES_CLIPS = 40
-"""Clips drawn for the benchmark `shapes` where the folder holds none."""
 SOUND_SAMPLERS = {"released_mvbench": "mvbench", "released_chat": "uniform", "uniform": "uniform"}
 """Sampler used instead of each released one, whose frames may lie outside of the clip or be too few."""
 
@@ -44,6 +42,8 @@ class Plan:
     """Longest written answer, tokens; the benchmark's own number if None."""
     prompt_style: str = "released"
     """How multiple-choice questions are put: key of `PROMPT_STYLES`."""
+    world: str | None = None
+    """Benchmark `shapes`: the world to draw where the folder holds no clips; None: plain."""
 
 
 def benchmark_named(name: str) -> Benchmark:
@@ -66,8 +66,7 @@ def load(plan: Plan) -> tuple[Loaded, list[Sample]]:
     """
     check_plan(plan)
     benchmark = benchmark_named(plan.benchmark)
-    if plan.benchmark == "shapes":
-        draw_shapes(plan.data)
+    draw_shapes(plan)
     loaded = benchmark.load(plan.data)
     selected = select(loaded.samples, plan.tasks, plan.limit, plan.seed)
     return loaded, [_in_style(sample, plan.prompt_style) for sample in selected]
@@ -99,6 +98,13 @@ def check_plan(plan: Plan) -> None:
     if plan.released and plan.num_frames is not None:
         what = f"{plan.num_frames} frames contradict the released number"
         raise UsageError(what, where="num_frames", fix="leave out `num_frames`, or `released`")
+    if plan.world is not None:
+        if plan.benchmark != "shapes":
+            what, fix = f"'{plan.benchmark}' has no worlds", "leave it out, or choose the benchmark shapes"
+            raise UsageError(what, where="world", fix=fix)
+        from st_llm_cli.stages.drawn_shapes import check_world
+
+        check_world(plan.data, plan.world)
     numbers = {
         "limit": plan.limit,
         "num_frames": plan.num_frames,
@@ -119,12 +125,21 @@ def check_batch_size(batch_size: int) -> None:
         raise UsageError(f"{batch_size} is not above 0", where="batch_size", fix="give at least 1")
 
 
-def draw_shapes(folder: Path) -> None:
-    """Draw the clips of the benchmark `shapes`, unless the folder holds some already."""
-    from st_llm_cli.shapes.folder import write_folder
+def draw_shapes(plan: Plan, step: Callable[[str], None] = lambda video: None) -> None:
+    """Draw the clips of the benchmark `shapes`, unless the folder holds them already.
 
-    if not (folder / "settings.json").exists():
-        write_folder(folder, SHAPES_CLIPS)
+    Args:
+        plan: Of any benchmark; nothing is drawn for others.
+        step: Called with each clip that is there.
+
+    Raises:
+        UsageError: If another process draws there and does not come to an end.
+        DataError: If the folder holds other things, or cannot be written.
+    """
+    if plan.benchmark == "shapes":
+        from st_llm_cli.stages.drawn_shapes import draw
+
+        draw(plan.data, plan.world, step)
 
 
 def select(

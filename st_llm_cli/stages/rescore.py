@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from st_llm_cli.bench.report import Coverage, Report, score_again
+from st_llm_cli.bench.report import Ceiling, Coverage, Report, score_again
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.errors import DataError
 from st_llm_cli.stages.prediction_file import NAME, read_predictions
@@ -45,8 +45,9 @@ def rescore(run: Path) -> Rescored:
         return Rescored(
             score_again(path.stem, predictions, _unknown(predictions), tasks), predictions, folder
         )
-    name, coverage, order = _earlier(run / SCORES_NAME)
-    return Rescored(score_again(name, predictions, coverage, order or tasks), predictions, folder)
+    name, coverage, order, ceilings = _earlier(run / SCORES_NAME)
+    report = score_again(name, predictions, coverage, order or tasks)
+    return Rescored(replace(report, ceilings=ceilings), predictions, folder)
 
 
 def _unknown(predictions: Sequence[Prediction]) -> Coverage:
@@ -57,14 +58,15 @@ def _unknown(predictions: Sequence[Prediction]) -> Coverage:
     return Coverage(None, n, n, n, not_decoded, {}, {}, (), label)
 
 
-def _earlier(path: Path) -> tuple[str, Coverage, tuple[str, ...]]:
-    """Read from the scores of a run its benchmark, what they cover, and the order of the tasks."""
+def _earlier(path: Path) -> tuple[str, Coverage, tuple[str, ...], dict[str, Ceiling]]:
+    """Read from the scores of a run its benchmark, what they cover, the tasks in order, their ceilings."""
     try:
         scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = scores["coverage"]
         coverage = Coverage(**{**known, "absent": tuple(known["absent"])})
         order = next((tuple(own["tasks"]) for own in scores["scorers"].values()), ())
-        return str(scores["benchmark"]), coverage, order
+        ceilings = {task: Ceiling(**own) for task, own in scores.get("ceilings", {}).items()}
+        return str(scores["benchmark"]), coverage, order, ceilings
     except (OSError, ValueError, KeyError, TypeError) as error:
         fix = "run the same stllm eval again, which writes it anew"
         raise DataError(f"cannot be used: {error!r}", where=str(path), fix=fix) from error

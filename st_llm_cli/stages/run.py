@@ -89,6 +89,7 @@ def plan_of(stage: Evaluate) -> Plan:
         limit=stage.limit,
         seed=stage.seed,
         max_new_tokens=stage.max_new_tokens,
+        world=stage.world,
     )
 
 

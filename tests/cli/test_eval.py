@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from st_llm_cli.stages.drawn_shapes import CLIPS
 from tests.bench.golden import mini_folder
 from tests.cli.conftest import Ran, Stllm
 from tests.stages.judge_server import Script, judge_server, status
@@ -50,6 +51,25 @@ def test_table_shows_both_scorers_and_what_they_cover(evaluate: Stllm, tmp_path:
         "strips.jsonl",
     }
     assert "the whole report, with every answer: " in ran.err
+
+
+def test_rich_world_is_drawn_and_says_what_needs_no_order(
+    evaluate: Stllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLIPS, "rich", 1)
+    shapes = ("--bench", "shapes", "--data", tmp_path / "shapes")
+    ran = evaluate(*shapes, "--world", "rich", "--frames", "8")
+    assert ran.code == 0, ran.err
+    assert "drawing clips to ask about: 1/1" in ran.err
+    (line,) = [line for line in ran.out.splitlines() if "moving_attribute" in line]
+    assert line.split("│")[-2].strip() == "25.0" and "no order: best possible" in ran.out
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["ceilings"]["moving_attribute"]["order_blind"] == 0.25
+    assert "ceiling,moving_attribute: order-blind,,1,25.0" in (tmp_path / "run" / "scores.csv").read_text()
+    again = evaluate(*shapes, "--frames", "8", "--json")
+    assert again.code == 0 and "drawing clips to ask" not in again.err
+    refused = evaluate(*shapes, "--world", "plain")
+    assert refused.code == 2 and "holds clips of the rich world" in refused.err
 
 
 def test_json_is_the_scores_file(evaluate: Stllm, tmp_path: Path) -> None:
@@ -122,6 +142,8 @@ def test_check_says_what_is_missing_where_and_from(stllm: Stllm, tmp_path: Path)
             ("--bench", "mvbench", "--data", "x", "--prompt-style", "lmms-eval", "--released"),
             "contradicts the released one",
         ),
+        (("--bench", "shapes", "--data", "x", "--world", "rihc"), "--world: unknown world 'rihc'"),
+        (("--bench", "tvbench", "--data", "x", "--world", "rich"), "--world: 'tvbench' has no worlds"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], message: str, stllm: Stllm) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from st_llm_cli.stages.drawn_shapes import CLIPS
 from st_llm_cli.stages.video_model import load_model
 from tests.cli.conftest import Stllm
 from tests.training.small import small_recipe
@@ -41,6 +42,16 @@ def test_an_evaluation_that_cannot_be_is_refused_before_training(
     refused = stllm("run", recipe, "--output", run, "--set", "stages.1.eval.bench=shape")
     assert refused.code == 2 and "unknown benchmark 'shape'" in refused.err
     assert not run.exists()
+
+
+def test_an_evaluation_in_a_recipe_can_ask_about_the_rich_world(
+    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLIPS, "rich", 1)
+    wanted = ("--set", "stages.1.eval.world=rich", "--set", "stages.1.eval.frames=8")
+    assert stllm("run", recipe, "--output", tmp_path / "run", *wanted).code == 0
+    scores = json.loads((tmp_path / "run" / "eval" / "1-shapes" / "scores.json").read_text())
+    assert scores["ceilings"] == {"moving_attribute": {"order_blind": 0.25, "single_frame": 1 / 3}}
 
 
 def test_training_can_stop_after_a_stage(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.errors import CacheError, DataError, StllmError, UsageError, VideoError
+from st_llm_cli.stages.drawn_shapes import CLIPS
 from st_llm_cli.stages.eval import evaluate, join_clips, run
 from st_llm_cli.stages.eval_plan import Plan, askable, check_plan, load, missing_media, select
 from st_llm_cli.stages.prediction_file import NAME, PredictionFile, read_predictions
@@ -324,7 +325,7 @@ def test_nothing_to_ask_is_an_error(tmp_path: Path) -> None:
 
 
 def test_shapes_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st_llm_cli.stages.eval_plan.SHAPES_CLIPS", 2)
+    monkeypatch.setitem(CLIPS, "plain", 2)
     plan = Plan("shapes", tmp_path / "shapes")
     loaded, _ = load(plan)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "shapes").rglob("*")}
@@ -339,7 +340,9 @@ def test_file_that_cannot_be_written_is_a_wrong_output(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), ('{"id": 1}\n', "not a file of")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), ('{"id": 1}\n', "line 1 is no prediction, it lacks")]
+)
 def test_predictions_that_cannot_be_read_back(content: str | None, message: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / NAME).write_text(content)

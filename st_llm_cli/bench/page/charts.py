@@ -33,6 +33,7 @@ def bar(
     label: str,
     *,
     chance: float | None = None,
+    ceiling: float | None = None,
     marks: Sequence[Mark] = (),
     top: float = 100.0,
     kind: str = "run",
@@ -44,6 +45,7 @@ def bar(
         interval: Ends of the whisker, if any.
         label: What it shows, in words, for those who cannot see it.
         chance: Where guessing would lead.
+        ceiling: The best that is possible without the order of frames.
         marks: Published numbers.
         top: Right end of the axis.
         kind: `run` or `control`; decides the colour.
@@ -63,6 +65,10 @@ def bar(
     if chance is not None:
         title = tag("title", f"guessing: {chance:.1f}")
         line = tag("line", class_="chance", x1=at(chance), x2=at(chance), y1="1", y2="23")
+        parts.append(tag("g", title, line))
+    if ceiling is not None:
+        title = tag("title", f"best without order: {ceiling:.1f}")
+        line = tag("line", class_="ceiling", x1=at(ceiling), x2=at(ceiling), y1="1", y2="23")
         parts.append(tag("g", title, line))
     for mark in marks:
         # The nested picture puts a shape of fixed size at a place given in percent.

@@ -10,8 +10,12 @@ from st_llm_cli.bench.judged import CriterionScore, Judged
 from st_llm_cli.bench.page.charts import Mark, axis, bar, swatch
 from st_llm_cli.bench.page.markup import Html, join, tag
 from st_llm_cli.bench.record import RunRecord, chance_of, percent, with_interval
-from st_llm_cli.bench.report import Rate, Scored
+from st_llm_cli.bench.report import Ceiling, Rate, Scored
 
+CEILINGS = (
+    "'Without order', and the upright line: the best that is possible for somebody who sees the same frames "
+    "but not their order; 'one frame': who sees the middle frame alone, at most. What lies above needed time."
+)
 BEST_SCORE = 5.0
 ONLY_TASK = "all"
 """What benchmarks without tasks call their only one."""
@@ -32,6 +36,7 @@ def scores_section(record: RunRecord) -> Html | None:
         tag("th", axis("%", 100), class_="wide", scope="col"),
         tag("th", scored.scorer, class_="number", scope="col"),
         *(tag("th", own.scorer, class_="number other", scope="col") for own in others),
+        tag("th", "without order", class_="number other", scope="col") if record.report.ceilings else None,
         tag("th", "n", class_="number n", scope="col"),
     )
     rows = [
@@ -49,6 +54,7 @@ def scores_section(record: RunRecord) -> Html | None:
         "section",
         tag("h2", "Scores"),
         tag("p", _how_to_read(scored), class_="lead"),
+        tag("p", CEILINGS, class_="lead") if record.report.ceilings else None,
         None if published is None else _legend(published),
         table,
         _other_readings(record),
@@ -86,6 +92,9 @@ def _row(
 ) -> Html:
     samples = [each.sample for each in record.predictions if average or each.sample.task == name]
     chance = chance_of(samples) if of == "questions" else None
+    ceiling = None
+    if of == "questions":
+        ceiling = record.report.ceiling if average else record.report.ceilings.get(name)
     numbers = [] if published is None else list(_marks(published, None if average else name))
     label = f"{name}: {with_interval(rate)} % right of {rate.n} {of}"
     drawn = bar(
@@ -93,6 +102,7 @@ def _row(
         (100 * rate.low, 100 * rate.high),
         label,
         chance=None if chance is None else 100 * chance,
+        ceiling=None if ceiling is None else 100 * ceiling.order_blind,
         marks=numbers,
     )
     return tag(
@@ -104,8 +114,16 @@ def _row(
             tag("td", *(() if own is None else (percent(own.value), _range(own))), class_="number other")
             for own in others
         ),
+        _ceiling_cell(ceiling) if record.report.ceilings else None,
         tag("td", str(rate.n), class_="number n"),
     )
+
+
+def _ceiling_cell(ceiling: Ceiling | None) -> Html:
+    if ceiling is None:
+        return tag("td", class_="number other")
+    one = tag("span", f"one frame: {percent(ceiling.single_frame)}", class_="under")
+    return tag("td", percent(ceiling.order_blind), one, class_="number other")
 
 
 def _range(rate: Rate) -> Html:

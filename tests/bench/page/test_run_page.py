@@ -11,6 +11,7 @@ from st_llm_cli.bench.judged import CriterionScore, Judged
 from st_llm_cli.bench.page import questions
 from st_llm_cli.bench.page.run_page import run_page
 from st_llm_cli.bench.record import RunRecord, Strip
+from st_llm_cli.bench.report import Ceiling
 from tests.bench.page.test_markup import EVIL
 from tests.bench.records import record_of
 
@@ -103,6 +104,15 @@ def test_evil_texts_stay_texts() -> None:
     page = run_page(record)
     assert page.count("<script") == 2 and "<img" not in page
     assert data_of(page)["rows"][0]["reply"] == EVIL
+
+
+def test_what_is_possible_without_order_stands_beside_the_score() -> None:
+    record = record_of("BBBA")
+    assert "without order" not in run_page(record)
+    report = replace(record.report, ceilings={"Moving Count": Ceiling(0.25, 0.5)})
+    page = run_page(replace(record, report=report))
+    assert page.count("<title>best without order: 25.0</title>") == 2  # of the task, and of all questions
+    assert '25.0<span class="under">one frame: 50.0</span>' in page
 
 
 def test_pictures_are_found_by_their_clip() -> None:

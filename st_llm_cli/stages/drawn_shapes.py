@@ -1,0 +1,110 @@
+"""The benchmark `shapes`: its clips are drawn where there are none, and it is known what needs time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from st_llm_cli.bench.report import Ceiling
+from st_llm_cli.bench.sample import Sample
+from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.shapes.ceilings import Observers
+from st_llm_cli.shapes.folder import Clip, is_complete, read_clips, world_in, write_folder
+from st_llm_cli.shapes.questions import Question
+from st_llm_cli.shapes.render import sample_times
+from st_llm_cli.stages.eval_plan import nearest
+from st_llm_cli.stages.file_lock import lock
+
+CLIPS = {"plain": 40, "rich": 112}
+"""Clips to draw, by world: a plain one is asked about ten multiple-choice questions, a rich one 1.2."""
+PATIENCE_SECONDS = 3600.0
+"""How long to wait for another process that draws the same clips."""
+
+
+def check_world(folder: Path, world: str) -> None:
+    """Refuse a world that is not there, or not the one whose clips a folder holds.
+
+    Raises:
+        UsageError: Saying which it is.
+        DataError: If the folder's settings are damaged.
+    """
+    if world not in CLIPS:
+        raise UsageError(f"unknown world '{world}'", where="world", fix=nearest(world, CLIPS))
+    held = world_in(folder)
+    if held not in (None, world):
+        what, fix = f"holds clips of the {held} world", f"choose another folder for the {world} one"
+        raise UsageError(what, where=str(folder), fix=fix)
+
+
+def clips_to_draw(folder: Path, world: str | None) -> int:
+    """Count the clips that have to be drawn before the questions can be asked.
+
+    Args:
+        folder: The benchmark's.
+        world: Key of `CLIPS`; None takes that of the folder, else plain.
+    """
+    return 0 if is_complete(folder) else CLIPS[world_in(folder) or world or "plain"]
+
+
+def draw(folder: Path, world: str | None, step: Callable[[str], None] = lambda video: None) -> None:
+    """Draw the clips, unless the folder holds them already; what was interrupted is gone on with.
+
+    Args:
+        folder: As for `clips_to_draw`.
+        world: As for `clips_to_draw`.
+        step: Called with each clip that is there.
+
+    Raises:
+        UsageError: If another process draws there and does not come to an end.
+        DataError: If the folder holds other things, or cannot be written.
+    """
+    if is_complete(folder):
+        return
+    whole = folder.resolve()
+    beside = whole.with_name(f"{whole.name}.lock")  # the folder itself must be empty before
+    try:
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            lock(file, beside, PATIENCE_SECONDS)  # processes of one launcher come here at the same time
+            count = clips_to_draw(folder, world)
+            if count:
+                write_folder(folder, count, world=world_in(folder) or world or "plain", step=step)
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        what = f"clips cannot be drawn here: {error.strerror}"
+        raise DataError(what, where=str(folder), fix="choose another folder") from error
+
+
+def ceilings_of(folder: Path, samples: Sequence[Sample], num_frames: int) -> dict[str, Ceiling]:
+    """Say of each task how often its questions can be answered without the order of the frames.
+
+    Args:
+        folder: The benchmark's.
+        samples: Its questions.
+        num_frames: Frames of each clip, evenly spread, as the uniform sampler takes them.
+
+    Returns:
+        Means over the questions of each task; nothing for the plain world, of which it is not known.
+    """
+    if world_in(folder) in (None, "plain"):
+        return {}
+    clips = {clip.video: clip for clip in read_clips(folder)}
+    observers = {name: _observers(clips[name], num_frames) for name in {_clip_of(each) for each in samples}}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for sample in samples:
+        question = Question(sample.task, sample.question, sample.answer, sample.candidates)
+        best = observers[_clip_of(sample)].ceilings(question)
+        found.setdefault(sample.task, []).append((best.order_blind, best.single_frame))
+    return {
+        task: Ceiling(*(sum(own) / len(own) for own in zip(*pairs, strict=True)))
+        for task, pairs in found.items()
+    }
+
+
+def _clip_of(sample: Sample) -> str:
+    return sample.clips[0].name
+
+
+def _observers(clip: Clip, num_frames: int) -> Observers:
+    times = sample_times(clip.scene.duration_seconds, num_frames, clip.encoding.fps)
+    return Observers(clip.scene, times)
