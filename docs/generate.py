@@ -1,9 +1,12 @@
-"""Write commands.md and recipes.md from the program itself: `make docs`."""
+"""Write commands.md, recipes.md and rich-shapes.md from the program itself: `make docs`."""
 
 import os
 from pathlib import Path
+from random import Random
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import numpy as np
+from PIL import Image
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
@@ -11,6 +14,14 @@ from typer.main import get_command
 
 from st_llm_cli.cli.main import app
 from st_llm_cli.recipe.schema import PRESETS, Recipe
+from st_llm_cli.shapes.ceilings import NUM_FRAMES, Observers
+from st_llm_cli.shapes.questions import Question
+from st_llm_cli.shapes.render import sample_frames
+from st_llm_cli.shapes.rich import make_scene
+from st_llm_cli.shapes.rich_questions import CHOICE_KINDS, KIND_STORIES, QUESTION_KINDS, with_options
+from st_llm_cli.shapes.rich_words import QUESTION_FORMS, video_caption, vocabulary
+from st_llm_cli.shapes.scene import Scene
+from st_llm_cli.shapes.world import EVAL_SEEDS
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by `make docs`; a test compares it with the program. -->"
@@ -133,8 +144,77 @@ def _default_text(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-PAGES = {"commands.md": commands_page, "recipes.md": recipes_page}
+def rich_shapes_page() -> str:
+    """The rich world of moving shapes: clips, questions and words."""
+    parts = ["# The rich world in examples", NOTE]
+    parts.append(
+        "What [shapes.md](shapes.md) says of the rich world, shown: each example is the first one of its kind "
+        "among the seeds of evaluation, and the frames are the eight that a model sees."
+    )
+    parts.append("## Clips")
+    for kind in PICTURED:
+        scene, question = _example(kind)
+        parts.append(f"![eight frames]({_picture(kind).as_posix()})")
+        parts.append(f"{video_caption(scene)} *{question.text}* {question.answer}")
+    head = ["| kind | asked | right | other options | best without order |", "|---|---|---|---|---|"]
+    parts += ["## Questions with options", "\n".join([*head, *map(_example_row, CHOICE_KINDS)])]
+    forms = "\n".join(f"| `{name}` | {text} |" for name, text in QUESTION_FORMS.items())
+    parts += ["## Question forms", f"| form | text |\n|---|---|\n{forms}"]
+    kinds = ", ".join(
+        f"`{kind}`" for kind in QUESTION_KINDS if kind not in QUESTION_FORMS and kind != "caption"
+    )
+    parts.append(f"The other kinds ({kinds}) and prompts for captions are put as in the plain world.")
+    words = [word for word in vocabulary() if word != "\n"]
+    parts += ["## Words", f"All {len(words)} words, marks and option letters, line breaks apart:"]
+    parts.append(f"`{' '.join(words)}`")
+    return "\n\n".join(parts) + "\n"
+
+
+def _example(kind: str) -> tuple[Scene, Question]:
+    """The first scene of evaluation that is asked a kind of question, and the question with its options."""
+    for seed in EVAL_SEEDS:
+        scene = make_scene(seed)
+        asked = scene.story in KIND_STORIES[kind]
+        question = QUESTION_KINDS[kind](scene, Random(f"{seed} {kind}")) if asked else None
+        if question is not None:
+            return scene, with_options(question, Random(f"{seed} {kind} options"), key=0)
+    raise AssertionError("every kind is asked")
+
+
+def _example_row(kind: str) -> str:
+    scene, question = _example(kind)
+    others = "; ".join(text for text in question.candidates if text != question.answer)
+    best = Observers(scene).ceilings(question).order_blind
+    return f"| `{kind}` | {question.text} | {question.answer} | {others} | {best:.2f} |"
+
+
+def _picture(kind: str) -> Path:
+    return Path("pictures") / f"rich-{kind.replace('_', '-')}.png"
+
+
+def write_pictures() -> None:
+    """Eight frames of a clip side by side, in few colours: small files."""
+    for kind in PICTURED:
+        frames = sample_frames(_example(kind)[0], NUM_FRAMES, 100)
+        gap = np.full((100, 4, 3), 255, np.uint8)
+        strip = np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1)
+        (HERE / _picture(kind)).parent.mkdir(exist_ok=True)
+        few = Image.fromarray(strip).quantize(48, Image.Quantize.MAXCOVERAGE)
+        few.save(HERE / _picture(kind), optimize=True)
+
+
+PAGES = {"commands.md": commands_page, "recipes.md": recipes_page, "rich-shapes.md": rich_shapes_page}
+PICTURED = (
+    "action_sequence",
+    "object_interaction",
+    "object_shuffle",
+    "character_order",
+    "scene_transition",
+    "moving_direction",
+)
+"""Kinds of which an example is drawn."""
 
 if __name__ == "__main__":
+    write_pictures()
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
