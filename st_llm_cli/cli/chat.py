@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,6 +36,7 @@ from st_llm_cli.cli.picture_terminal import check_pictures
 from st_llm_cli.cli.times import seconds_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.errors import UsageError, VideoNotFoundError
+from st_llm_cli.model.generation import Generation, generation_of
 
 if TYPE_CHECKING:
     from st_llm_cli.cli.chat_desk import Desk
@@ -109,7 +110,14 @@ def chat(
     """
     check_pictures(pictures, "--pictures")
     _check_files(videos or [], load)
-    generation = _generation(max_new_tokens, temperature, top_p, num_beams, repetition_penalty, seed)
+    generation = generation_of(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        num_beams=num_beams,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+    )
     window = (
         None if start is None else seconds_of(start, "--start"),
         None if end is None else seconds_of(end, "--end"),
@@ -175,7 +183,7 @@ def _set_up(
     model: VideoModel,
     visual_tokens: str,
     remember: int | None,
-    generation: dict[str, Any],
+    generation: Generation,
     interactive: bool,
     frames: int | None,
     fps: float | None,
@@ -184,37 +192,13 @@ def _set_up(
     from rich.console import Console
 
     from st_llm_cli.cli.chat_desk import Desk
-    from st_llm_cli.model.decoding import Generation
     from st_llm_cli.stages.chat import Chat, View
 
     def view(path: Path, *, start: float | None = None, end: float | None = None) -> View:
         return View(path, start, end, num_frames=frames, fps=fps, reader=reader)
 
     chat = Chat(model, visual_tokens=visual_tokens, max_turns=remember)
-    return Desk(chat, Generation(**generation), view, Console(), interactive)
-
-
-def _generation(
-    max_new_tokens: int | None,
-    temperature: float | None,
-    top_p: float | None,
-    num_beams: int | None,
-    repetition_penalty: float | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Options that were given; the others stay what `Generation` says."""
-    if top_p is not None and not temperature:
-        what = "needs --temperature above 0; without it no words are drawn"
-        raise UsageError(what, where="--top-p", fix="add --temperature 0.7")
-    given = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "num_beams": num_beams,
-        "repetition_penalty": repetition_penalty,
-        "seed": seed,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    return Desk(chat, generation, view, Console(), interactive)
 
 
 def _check_files(videos: list[Path], load: Path | None) -> None:

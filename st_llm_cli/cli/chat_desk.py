@@ -17,7 +17,7 @@ from st_llm_cli.cli.screen import note
 from st_llm_cli.cli.times import clock
 
 if TYPE_CHECKING:
-    from st_llm_cli.model.decoding import Generation
+    from st_llm_cli.model.generation import Generation
     from st_llm_cli.model.session import Turn
     from st_llm_cli.stages.chat import Chat, Seen, View
 

@@ -106,7 +106,7 @@ class SlashCompleter(Completer):
 def _option_names() -> list[str]:
     from dataclasses import fields
 
-    from st_llm_cli.model.decoding import Generation
+    from st_llm_cli.model.generation import Generation
 
     return [*(field.name for field in fields(Generation)), "pictures"]
 

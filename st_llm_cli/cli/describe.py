@@ -37,6 +37,7 @@ from st_llm_cli.cli.screen import note, progress_of, show_error
 from st_llm_cli.cli.times import seconds_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.errors import StllmError, UsageError
+from st_llm_cli.model.generation import generation_of
 
 if TYPE_CHECKING:
     from st_llm_cli.stages.describe import Answerer, Description, VideoDone, Wish
@@ -118,7 +119,14 @@ def describe(
         fps=fps,
         every=None if every is None else seconds_of(every, "--every"),
         reader=reader,
-        generation=_generation(max_new_tokens, temperature, top_p, num_beams, repetition_penalty),
+        generation=generation_of(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            num_beams=num_beams,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+        ),
     )
     check(wish)
     name = _format_name(format_name, as_json, output)
@@ -137,17 +145,17 @@ def describe(
         from st_llm_cli.stages.video_model import load_model
 
         possible = replace(wish, most_frames=check_model(model, wish, compat))
-        answerer = load_model(model, device=device, dtype=dtype, seed=seed, cache=tokens, compat=compat)
+        answerer = load_model(model, device=device, dtype=dtype, cache=tokens, compat=compat)
         return answerer, possible
 
     if output is not None:
         settings = {
             "model": model,
             "dtype": dtype,
-            "seed": seed,
             "compat": compat,
             "format": name,
             **asdict(wish),
+            **asdict(wish.generation),
         }
         failed = describe_into_file(load, found, output, name, settings, overwrite=overwrite)
     elif name == "text" and len(found) == 1 and wish.every is None:
@@ -169,7 +177,7 @@ def stream_one(model: Answerer, video: Path, wish: Wish) -> int:
     (part,) = parts_of(video, wish)
     clip = look(model, part, wish)
     _warn(_damage(video, clip.source.damage), model.caveat(clip))
-    for piece in model.stream(clip, wish.prompt, **wish.generation):
+    for piece in model.stream(clip, wish.prompt, **asdict(wish.generation)):
         typer.echo(piece, nl=False)
         sys.stdout.flush()
     typer.echo()
@@ -263,28 +271,6 @@ def _warn(*texts: str | None) -> None:
     for text in texts:
         if text:
             note(text)
-
-
-def _generation(
-    max_new_tokens: int | None,
-    temperature: float | None,
-    top_p: float | None,
-    num_beams: int | None,
-    repetition_penalty: float | None,
-) -> dict[str, Any]:
-    """Generation options in transformers' words; what was not given stays the model's own."""
-    given: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature or None,
-        "top_p": top_p,
-        "num_beams": num_beams,
-        "repetition_penalty": repetition_penalty,
-    }
-    if top_p is not None and not temperature:
-        what = "needs --temperature above 0; without it no words are drawn"
-        raise UsageError(what, where="--top-p", fix="add --temperature 0.7")
-    options = {key: value for key, value in given.items() if value is not None}
-    return {**options, "do_sample": True} if temperature else options
 
 
 def _format_name(given: str | None, as_json: bool, output: Path | None) -> str:

@@ -23,17 +23,12 @@ from transformers import (
 
 from st_llm_cli.errors import UsageError
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
+from st_llm_cli.model.generation import TOP_K, Generation
 from st_llm_cli.model.growing_cache import GrowingCache
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 
 PREFILL_CHUNK = 1024
 """Tokens read at a time: between two chunks reading can be stopped."""
-
-TOP_K = 50
-"""Words a draw chooses from at most: transformers' own default."""
-
-MOST_BEAMS = 64
-"""Beams, each of which holds keys and values of the whole conversation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,54 +41,6 @@ class Sight:
 
 Place = int | tuple[Sight, int]
 """What stands at one position of a sequence: a token id, or one of the tokens of a sight."""
-
-
-@dataclass(frozen=True)
-class Generation:
-    """How to answer, in the field's words; greedy unless it says otherwise."""
-
-    max_new_tokens: int = 128
-    """Longest answer, tokens."""
-    temperature: float = 0.0
-    """Above 0: draw words, the more evenly the higher; 0 takes the likeliest."""
-    top_p: float = 1.0
-    """Draw from the likeliest words that have this share together."""
-    num_beams: int = 1
-    """Above 1: search for the likeliest answer with so many beams."""
-    repetition_penalty: float = 1.0
-    """Above 1: repeat less."""
-    seed: int = 0
-    """Seed of what is drawn; each answer starts from it."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
-
-        Raises:
-            UsageError: Naming the option.
-        """
-        for name, fits, fix in (
-            ("max_new_tokens", self.max_new_tokens >= 1, "give at least 1"),
-            ("temperature", 0 <= self.temperature < float("inf"), "0 is greedy, 0.7 is usual"),
-            ("top_p", 0 < self.top_p <= 1, "give a share above 0, at most 1"),
-            ("num_beams", 1 <= self.num_beams <= MOST_BEAMS, f"give 1 to {MOST_BEAMS}"),
-            ("repetition_penalty", 0 < self.repetition_penalty < float("inf"), "1 repeats freely, 1.2 less"),
-            ("seed", 0 <= self.seed < 2**63, "give a whole number from 0"),
-        ):
-            if not fits:
-                raise UsageError(f"{getattr(self, name)} does not work", where=name, fix=fix)
-        if self.num_beams > 1 and self.temperature > 0:
-            what = "beams search for the likeliest answer, and a temperature above 0 draws one"
-            raise UsageError(what, where="num_beams", fix="give one of the two")
-
-    def for_transformers(self) -> dict[str, Any]:
-        """The same as options of transformers' `generate`, less the seed."""
-        drawn = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p, "top_k": TOP_K}
-        return {
-            "max_new_tokens": self.max_new_tokens,
-            "num_beams": self.num_beams,
-            "repetition_penalty": self.repetition_penalty,
-            **(drawn if self.temperature else {"do_sample": False}),
-        }
 
 
 def too_long(video: int, text: int, new: int, most: int) -> UsageError:

@@ -19,7 +19,6 @@ from st_llm_cli.errors import UsageError
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
 from st_llm_cli.model.decoding import (
-    Generation,
     Place,
     PrefixCache,
     Sight,
@@ -28,6 +27,7 @@ from st_llm_cli.model.decoding import (
     too_long,
     write,
 )
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.prompt import (
     PROMPT_FORMATS,
     answer_end_ids,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.choice_styles import styled_choice
 from st_llm_cli.model.decoding import Sight
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.many import Prefix, Row, choose_all, read_prefix, write_all
 from st_llm_cli.model.prompt import Prompt
 from st_llm_cli.stages.question import Answer, Question
@@ -93,8 +94,8 @@ def _needs_more(model: VideoModel, question: Question) -> bool:
 
 def _by_itself(model: VideoModel, question: Question, looked: dict[str, Tensor]) -> str:
     prompt = _prompt_of(model, question)
-    options: dict[str, Any] = {"max_new_tokens": question.max_new_tokens, "num_beams": question.num_beams}
+    generation = Generation(max_new_tokens=question.max_new_tokens, num_beams=question.num_beams)
     if question.style is None:
-        return model.written(looked, prompt, options)
-    video = [model.encoded(looked, prompt)]
+        return model.written(looked, prompt, generation)
+    video, options = [model.encoded(looked, prompt)], generation.for_transformers()
     return answering.generate(model.model, model.tokenizers, prompt, video, **options).text

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import StllmError, UsageError
-from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.prompt import text_ids
 from st_llm_cli.model.session import Session, ShownClip, Turn
 from st_llm_cli.video.clip import Clip

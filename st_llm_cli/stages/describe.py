@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from st_llm_cli.errors import StllmError, UsageError, VideoError
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.video.container import check_file
 from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.request import Request, check_request
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SHORTEST_PART_SECONDS = 0.1
 """What is left after the last whole part is joined to it when shorter than this."""
 MOST_PARTS = 100_000
-MOST_BEAMS = 64
 
 
 class Answerer(Protocol):
@@ -64,8 +64,8 @@ class Wish:
     """Length of the parts a video is cut into, seconds; None takes it whole."""
     reader: str = "pyav"
     """Name of the video reader."""
-    generation: Mapping[str, Any] = field(default_factory=dict)
-    """Generation options that differ from the model's."""
+    generation: Generation = field(default_factory=Generation)
+    """How to answer."""
     most_frames: int | None = None
     """Most frames of a part that the model can read; None if nobody asked it."""
 
@@ -121,9 +121,6 @@ def check(wish: Wish) -> None:
     if wish.every is not None and wish.every < SHORTEST_PART_SECONDS:
         what = f"{wish.every:g} s are too short a part"
         raise UsageError(what, where="every", fix=f"give at least {SHORTEST_PART_SECONDS:g} s")
-    beams = wish.generation.get("num_beams") or 1
-    if beams > MOST_BEAMS:
-        raise UsageError(f"{beams} beams", where="num_beams", fix=f"give at most {MOST_BEAMS}")
     check_request(Request(Path(), reader=wish.reader))
 
 
@@ -210,7 +207,7 @@ def check_frames(clip: Look, wish: Wish) -> None:
 
 def describe(model: Answerer, part: Part, clip: Look, wish: Wish) -> Description:
     """Describe one part of a video, whose frames are there."""
-    text = model.answer(clip, wish.prompt, **wish.generation)
+    text = model.answer(clip, wish.prompt, **asdict(wish.generation))
     duration = clip.source.duration_seconds
     end = duration if part.end_seconds is None else min(part.end_seconds, duration)
     return Description(

@@ -38,8 +38,8 @@ def check_model(name: str, wish: Wish, compat: str | None = None) -> int:
         what = f"{wish.num_frames} frames, and this model reads {most} at most"
         raise UsageError(what, where="num_frames", fix=f"give at most {most}")
     length = text_length(config)
-    new = wish.generation.get("max_new_tokens")
-    if new is not None and length is not None and new >= length:
+    new = wish.generation.max_new_tokens
+    if length is not None and new >= length:
         what = f"{new} new tokens, and the language model reads and writes {length} at most"
         raise UsageError(what, where="max_new_tokens", fix="give fewer; 128 is a long description")
     return most

@@ -11,7 +11,8 @@ import numpy as np
 from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.checkpoint import load_checkpoint
-from st_llm_cli.model.decoding import Generation, too_long
+from st_llm_cli.model.decoding import too_long
+from st_llm_cli.model.generation import Generation, generation_of
 from st_llm_cli.model.prompt import Prompt, chat_prompt
 from st_llm_cli.model.session import Session
 from st_llm_cli.shapes.scene import COLORS
@@ -136,13 +137,15 @@ class VideoModel:
         Args:
             clip: From `read_clip`, of any picture size, or from this model's `read_clips`.
             question: In plain words.
-            generation: `max_new_tokens`, `temperature`, `top_p`, `num_beams`, `repetition_penalty`; greedy
-                unless one of them says otherwise.
+            generation: `max_new_tokens`, `temperature`, `top_p`, `num_beams`, `repetition_penalty`, `seed`
+                (instead of the model's own); greedy unless one of them says otherwise.
 
         Raises:
-            UsageError: If clip and question are longer than what the language model can read.
+            UsageError: If an option cannot be meant, or clip and question are longer than what the language
+                model can read.
         """
-        return self.written(self.looked(clip), self.chat_prompt(question), generation)
+        options = self._generation(generation)
+        return self.written(self.looked(clip), self.chat_prompt(question), options)
 
     def stream(self, clip: Look, question: str, **generation: Any) -> Iterator[str]:
         """Answer piece by piece; the pieces joined are the answer. Closing the iterator stops the work.
@@ -153,7 +156,7 @@ class VideoModel:
             generation: As for `answer`.
 
         Raises:
-            UsageError: If clip and question are longer than what the language model can read.
+            UsageError: As `answer`.
         """
         if self._released:  # the released code cleans the whole reply: nothing is settled before
             yield self.answer(clip, question, **generation)
@@ -162,9 +165,7 @@ class VideoModel:
         looked = self.looked(clip)
         name = Path(clip.source.path).name
         session.show(name, features=looked.get("features"), queries=looked.get("queries"))
-        given = {name: value for name, value in generation.items() if value is not None}
-        seed = self.seed if self.seed is not None else int(np.random.default_rng().integers(2**31))
-        yield from session.ask(question, Generation(**given, seed=seed))
+        yield from session.ask(question, self._generation(generation))
 
     def choose(self, clip: Look, question: str, letters: str) -> int:
         """Choose an option of a multiple-choice question without writing anything.
@@ -258,19 +259,18 @@ class VideoModel:
         config = self.model.config
         return chat_prompt(config.prompt_format, question, system=True, released=self._released)
 
-    def written(self, looked: dict[str, Tensor], prompt: Prompt, generation: dict[str, Any]) -> str:
+    def _generation(self, given: dict[str, Any]) -> Generation:
+        seed = self.seed if self.seed is not None else int(np.random.default_rng().integers(2**31))
+        return generation_of(**{"seed": seed, **given})
+
+    def written(self, looked: dict[str, Tensor], prompt: Prompt, generation: Generation) -> str:
         """Write the answer to a question in plain words."""
         import torch
 
         video = self.encoded(looked, prompt)
-        options = {**answering.GREEDY, **generation}
-        if options.get("temperature") or options.get("top_p"):
-            options["do_sample"] = True
-        elif "temperature" in options:  # temperature 0 is the common way to ask for greedy
-            del options["temperature"]
-        options |= answering.forced_options(self.model.config)
-        if self.seed is not None:
-            torch.manual_seed(self.seed)
+        options = {**generation.for_transformers(), **answering.forced_options(self.model.config)}
+        if generation.temperature:
+            torch.manual_seed(generation.seed)
         text = len(prompt.ids(self.tokenizers.language, self.model.config)) - 1
         self.check_length(text, len(video), options["max_new_tokens"])
         limit = answering.RELEASED_MAX_LENGTH if self._released else None

@@ -250,7 +250,7 @@ def test_unknown_option_is_wrong_usage(stllm: Stllm) -> None:
         ("--temperature", "inf", "--temperature: inf is not a number"),
         ("--seed", "99999999999999999999999", "--seed: 99999999999999999999999 is too large"),
         ("--format", "", "--format: unknown format ''"),
-        ("--num-beams", "65", "--num-beams: 65 beams (give at most 64)"),
+        ("--num-beams", "65", "--num-beams: 65 does not work (give 1 to 64)"),
         ("--every", "0.05", "--every: 0.05 s are too short a part (give at least 0.1 s)"),
     ],
 )
@@ -332,7 +332,16 @@ def test_released_answers_have_no_limit(stllm: Stllm, clips: Path, short_sighted
 def test_rate_that_gives_more_frames_than_the_model_reads(
     stllm: Stllm, clips: Path, short_sighted: Path
 ) -> None:
-    asked = ("describe", clips / REAL_CLIP, "--model", short_sighted, "--fps", "100000")
+    asked = (
+        "describe",
+        clips / REAL_CLIP,
+        "--model",
+        short_sighted,
+        "--fps",
+        "100000",
+        "--max-new-tokens",
+        "4",
+    )
     said = one_error(stllm, *asked, code=2)
     assert said.startswith("--fps: ")
     assert "gives more than the 21 frames that this model reads" in said

@@ -12,7 +12,7 @@ from rich.console import Console
 from st_llm_cli.cli.chat_commands import COMMANDS, run_command
 from st_llm_cli.cli.chat_desk import Desk, answer, stop_on_interrupt
 from st_llm_cli.errors import StllmError
-from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.stages.chat import Chat, View
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from tests.cli.conftest import Stllm

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from st_llm_cli.cli.chat_desk import Desk
 from st_llm_cli.cli.chat_terminal import SlashCompleter, converse, write_markdown
-from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.stages.chat import Chat, View
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.video.reader import read_clip

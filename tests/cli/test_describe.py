@@ -141,6 +141,13 @@ def test_drawn_answers_follow_the_seed(describe: Stllm, clips: Path) -> None:
     assert len({drawn(seed) for seed in "12345"}) > 1
 
 
+def test_an_answer_that_is_drawn_as_one_watches_is_the_same(describe: Stllm, clips: Path) -> None:
+    drawn = (clips / "a.mp4", "--temperature", "3", "--top-p", "0.9", "--seed", "1")
+    watched = describe(*drawn)
+    assert watched.code == 0
+    assert watched.out.strip() == json.loads(describe(*drawn, "--json").out)["text"]
+
+
 def start(clips: Path, micro: Path, output: Path) -> subprocess.Popen[str]:
     asked = ["describe", clips, "--every", "0.4", "--model", micro, *SHORT, "--output", output]
     command = [sys.executable, "-m", "st_llm_cli", *map(str, asked)]

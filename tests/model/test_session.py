@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from st_llm_cli.errors import UsageError
 from st_llm_cli.model import answer as answering
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
-from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.prompt import answer_end_ids, chat_prompt, turn_ids
 from st_llm_cli.model.session import DROPPED_TOGETHER, Session, Turn, settled_text
 from tests.model.micro import micro_frames, micro_model

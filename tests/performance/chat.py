@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.session import Session
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from tests.performance.wide import wide_checkpoint

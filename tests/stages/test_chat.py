@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from st_llm_cli.errors import DataError, UsageError, VideoError, VideoNotFoundError
-from st_llm_cli.model.decoding import Generation
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.world import make_scene
 from st_llm_cli.stages.chat import Chat, View

@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from st_llm_cli.errors import NotAVideoError, StllmError, UsageError, VideoError
+from st_llm_cli.model.generation import Generation
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.world import make_scene
 from st_llm_cli.stages.describe import Description, Part, Wish, check, describe_all, look, parts_of
@@ -106,8 +108,9 @@ def test_start_behind_the_end_is_refused_with_both_times(clip: Path) -> None:
 
 def test_question_and_options_reach_the_model(clip: Path) -> None:
     model = FramesTeller()
-    list(describe_all(model, [clip], Wish("What moves?", generation={"num_beams": 3})))
-    assert (model.asked, model.options) == (["What moves?"], [{"num_beams": 3}])
+    generation = Generation(num_beams=3)
+    list(describe_all(model, [clip], Wish("What moves?", generation=generation)))
+    assert (model.asked, model.options) == (["What moves?"], [asdict(generation)])
 
 
 def test_doubts_of_the_model_come_with_the_description(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def test_layers_that_a_stage_adds_are_counted_from_then_on() -> None:
     recipe = small_recipe({}, {"add_layers": 2}, {})
     planned = plan(recipe, device="cpu")
     first, second, third = (
-        next(part.trained for part in stage.parts if part.name == "language model") for stage in planned.stages
+        next(part.trained for part in stage.parts if part.name == "language model")
+        for stage in planned.stages
     )
     assert first < second == third
 

@@ -87,6 +87,11 @@ def test_temperature_zero_is_greedy(model: VideoModel) -> None:
     assert model.answer(noise(), QUESTION, max_new_tokens=8, temperature=0.0) == greedy
 
 
+def test_drawing_options_where_nothing_is_drawn_are_refused(model: VideoModel) -> None:
+    with pytest.raises(UsageError, match=r"top_p: needs `temperature` above 0"):
+        model.answer(noise(), QUESTION, top_p=0.5)
+
+
 def test_pictures_of_another_size_are_resized(model: VideoModel) -> None:
     large = noise(height=60, width=90)
     small = clip_of(np.stack([model.transform(frame) for frame in large.frames]))
