@@ -16,7 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
-from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    GenerationMixin,
+    PreTrainedModel,
+)
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
@@ -459,19 +466,41 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def generate(  # type: ignore[override]
-        self, input_ids: Tensor, video: list[Tensor], attention_mask: Tensor | None = None, **generation: Any
+        self,
+        input_ids: Tensor,
+        video: list[Tensor] | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        frames: Clips | None = None,
+        features: Clips | None = None,
+        queries: Clips | None = None,
+        question_ids: Tensor | None = None,
+        question_mask: Tensor | None = None,
+        **generation: Any,
     ) -> Tensor:
         """Let the language model continue each row.
 
         Args:
             input_ids: Text, [batch, length], with `VIDEO_TOKEN_ID` where a clip stands.
-            video: Video tokens of each clip, as `encode_video` gives them.
+            video: Video tokens of each clip, as `encode_video` gives them, if they are there already.
             attention_mask: [batch, length], 0 at padding.
+            frames: Normalised frames of each clip, and so on: as in `forward`.
+            features: As in `forward`.
+            queries: As in `forward`.
+            question_ids: As in `forward`.
+            question_mask: As in `forward`.
             generation: transformers' own options: `max_new_tokens`, `num_beams`, `temperature` …
 
         Returns:
             The new token ids only, [batch, new].
+
+        Raises:
+            ValueError: If a clip is given in no way or in several.
         """
+        if video is None:
+            video, _ = self.encode_video(frames, features, queries, question_ids, question_mask)
+        elif any(given is not None for given in (frames, features, queries)):
+            raise ValueError("give the clip by its video tokens or by what they are made of, not both")
         joined = self.join(input_ids, video, attention_mask=attention_mask, padding_side="left")
         return self.continue_from(joined.embeds, joined.attention_mask, **generation)
 
@@ -560,4 +589,5 @@ def _released_window(is_video: Tensor, prompt_format: str) -> Tensor:
     return window
 
 
-AutoModel.register(StllmConfig, StllmForConditionalGeneration, exist_ok=True)
+for kind in (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+    kind.register(StllmConfig, StllmForConditionalGeneration, exist_ok=True)

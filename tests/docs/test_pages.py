@@ -69,9 +69,16 @@ def test_python_page_works_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from st_llm_cli.shapes.demo import demo_clips
+    from st_llm_cli.stages.export import export
 
     monkeypatch.chdir(tmp_path)
     demo_clips(tmp_path / "clips")
-    (code,) = snippets("api.md")
-    exec(code, {"__name__": "snippet"})
-    assert "no such file or folder nowhere.mp4" in capsys.readouterr().out
+    ours, with_transformers = snippets("api.md")
+    exec(ours, {"__name__": "snippet"})
+    said = capsys.readouterr().out
+    assert "no such file or folder nowhere.mp4" in said
+    export("tiny", tmp_path / "exported")
+    exec(with_transformers, {"__name__": "snippet"})
+    assert capsys.readouterr().out.splitlines() == said.splitlines()[:1], (
+        "another answer to the same question"
+    )

@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
-from transformers import AutoModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+)
 
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
 from st_llm_cli.model.st_llm import (
@@ -431,9 +436,44 @@ def test_answers_of_a_batch_are_those_of_its_rows(language: str) -> None:
     assert together.shape == (2, 6)
 
 
+@pytest.mark.parametrize("reads_question", [False, True])
+def test_generate_takes_frames_features_queries_or_video_tokens(reads_question: bool) -> None:
+    one, frames = model(reads_question=reads_question), clips(4, 2)
+    given = {"input_ids": batch(TEXT)["input_ids"], "attention_mask": batch(TEXT)["attention_mask"]}
+    asked: dict[str, Any] = {"question_ids": torch.tensor([[4, 5], [6, 7]])} if reads_question else {}
+    options = {"max_new_tokens": 6, "do_sample": False}
+    with torch.no_grad():
+        features = one.encode_vision(frames)
+        queries = one.encode_queries(features, **asked)
+        video = one.video_input(queries)
+    expected = one.generate(**given, video=video, **options)
+    assert expected.unique().numel() > 2, "an answer that cannot tell"
+    for clip in ({"frames": frames, **asked}, {"features": features, **asked}, {"queries": queries}):
+        assert torch.equal(one.generate(**given, **clip, **options), expected)
+    same_length = torch.stack(clips(4, 4))  # as a batch of transformers: [clips, frames, 3, height, width]
+    listed = one.generate(**given, frames=list(same_length), **asked, **options)
+    assert torch.equal(one.generate(**given, frames=same_length, **asked, **options), listed)
+
+
+def test_generate_wants_each_clip_in_one_way() -> None:
+    one, ids = model(), torch.tensor([TEXT[0]])
+    with pytest.raises(ValueError, match="give exactly one of frames, features and queries"):
+        one.generate(ids)
+    with torch.no_grad():
+        video, _ = one.encode_video(frames=clips(4))
+    with pytest.raises(ValueError, match="not both"):
+        one.generate(ids, video, frames=clips(4))
+
+
 # ---------------------------------------- on disk
 
 
+AUTO_CLASSES: tuple[Any, ...] = (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+)
 SETTINGS: list[dict[str, Any]] = [
     {"language": "llama", "video_input": "residual", "masked_video_decoder": True},
     {"language": "qwen3", "reads_question": True},
@@ -446,7 +486,7 @@ SETTINGS: list[dict[str, Any]] = [
 def test_round_trips_are_bit_exact(tmp_path: Path, settings: dict[str, Any]) -> None:
     one = model(**settings)
     one.save_pretrained(tmp_path)
-    for kind in (StllmForConditionalGeneration, AutoModel):
+    for kind in (StllmForConditionalGeneration, *AUTO_CLASSES):
         again = kind.from_pretrained(tmp_path)
         assert type(again) is StllmForConditionalGeneration
         first, second = one.state_dict(), again.state_dict()
