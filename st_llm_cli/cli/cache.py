@@ -80,7 +80,7 @@ def info(place: PlaceOption = None, as_json: JsonOption = False, debug: DebugOpt
         for value, count in sorted(counts.items()):
             typer.echo(f"{name} {value[:23]}: {count}")
     if found.damaged:
-        typer.echo(f"{found.damaged} damaged; `stllm cache verify` names them, `stllm cache gc` removes them")
+        typer.echo(f"{found.damaged} were damaged and lie in damaged/; `stllm cache gc` removes them")
     if found.abandoned:
         typer.echo(f"{found.abandoned} left half-written; `stllm cache gc` removes them")
 

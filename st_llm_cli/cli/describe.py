@@ -164,8 +164,7 @@ def describe(
     else:
         answerer, wish = load()
         failed = describe_to_screen(answerer, found, wish, name)
-    if len(found) > 1 or wish.every is not None:
-        note_use(tokens)
+    note_use(tokens)
     if failed:
         raise typer.Exit(1)
 

@@ -21,6 +21,7 @@ from st_llm_cli.cli.options import (
 )
 from st_llm_cli.cli.screen import note, progress_of
 from st_llm_cli.cli.sizes import size_text
+from st_llm_cli.cli.times import duration
 from st_llm_cli.cli.token_cache import open_cache
 from st_llm_cli.errors import StllmError, UsageError
 
@@ -183,7 +184,7 @@ def _extract(jobs: list[Job], cache: TokenCache, wish: Wish, skipped: Path, as_j
     began = time.monotonic()
     count = sum(len(job.requests) for job in jobs)
     try:
-        with progress_of(count, "extracting") as progress:
+        with progress_of(count, "extracting", beside=lambda: size_text(cache.use.bytes_written)) as progress:
 
             def report(outcome: Outcome) -> None:
                 progress.step(str(outcome.video))
@@ -230,7 +231,7 @@ def _plan_text(plan: Plan) -> str:
             f"on disk    {size_text(plan.bytes)}",
             f"FLOPs      {plan.flops:.2e}",
             f"per clip   {plan.decode_seconds:.3f} s to decode, {plan.encode_seconds:.3f} s to encode",
-            f"time       {plan.hours:.2f} h",
+            f"time       {duration(plan.hours * 3600)}",
         )
     )
 

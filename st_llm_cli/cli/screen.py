@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import Protocol
 
 from st_llm_cli.cli.option_names import in_options
+from st_llm_cli.cli.times import duration
 from st_llm_cli.errors import StllmError
 
 
@@ -55,15 +56,16 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress_of(total: int, what: str) -> Iterator[Progress]:
+def progress_of(total: int, what: str, *, beside: Callable[[], str] | None = None) -> Iterator[Progress]:
     """Show progress, rate and time left: a bar on a terminal, else a line now and then.
 
     Args:
         total: Items to come.
         what: What is being done, and to what: `describing`.
+        beside: Says what is shown beside the rate, such as what was written so far.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield _Lines(total, what)
+        yield _Lines(total, what, beside)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -77,29 +79,30 @@ def progress_of(total: int, what: str) -> Iterator[Progress]:
         TimeRemainingColumn(compact=True),
     )
     with RichProgress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
-        yield _Bar(bar, total, what)
+        yield _Bar(bar, total, what, beside)
 
 
 class _Bar:
-    def __init__(self, bar: object, total: int, what: str) -> None:
+    def __init__(self, bar: object, total: int, what: str, beside: Callable[[], str] | None) -> None:
         from rich.progress import Progress as RichProgress
 
         assert isinstance(bar, RichProgress)
-        self.bar = bar
+        self.bar, self.beside = bar, beside
         self.task = bar.add_task(what, total=total, rate="")
         self.began = time.monotonic()
         self.count = 0
 
     def step(self, name: str) -> None:
         self.count += 1
-        self.bar.update(self.task, advance=1, rate=_rate(self.count, time.monotonic() - self.began))
+        rate = _rate(self.count, time.monotonic() - self.began, self.beside)
+        self.bar.update(self.task, advance=1, rate=rate)
 
 
 class _Lines:
     """A line at most every ten seconds, and at the end: for logs."""
 
-    def __init__(self, total: int, what: str) -> None:
-        self.total, self.what = total, what
+    def __init__(self, total: int, what: str, beside: Callable[[], str] | None) -> None:
+        self.total, self.what, self.beside = total, what, beside
         self.began = self.last = time.monotonic()
         self.count = 0
 
@@ -111,18 +114,11 @@ class _Lines:
         self.last = now
         seconds = now - self.began
         left = seconds / self.count * (self.total - self.count)
-        rest = f", {_duration(left)} left" if self.count < self.total else f" in {_duration(seconds)}"
-        note(f"{self.what}: {self.count}/{self.total}, {_rate(self.count, seconds)}{rest}")
+        rest = f", {duration(left)} left" if self.count < self.total else f" in {duration(seconds)}"
+        note(f"{self.what}: {self.count}/{self.total}, {_rate(self.count, seconds, self.beside)}{rest}")
 
 
-def _rate(count: int, seconds: float) -> str:
+def _rate(count: int, seconds: float, beside: Callable[[], str] | None) -> str:
     per_second = count / max(seconds, 1e-3)
-    return f"{per_second:.1f}/s" if per_second >= 1 else f"{per_second * 60:.1f}/min"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    rate = f"{per_second:.1f}/s" if per_second >= 1 else f"{per_second * 60:.1f}/min"
+    return f"{rate}, {beside()}" if beside else rate

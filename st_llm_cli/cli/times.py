@@ -1,4 +1,4 @@
-"""Times as people type them."""
+"""Times as people type and read them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ def window_of(text: str, option: str) -> tuple[float | None, float | None]:
     if end is not None and end <= (start or 0.0):
         raise UsageError(f"'{text}' ends before it begins", where=option, fix="write the begin first")
     return start, end
+
+
+def duration(seconds: float) -> str:
+    """Write how long something takes: `9 s`, `1 min 30 s`, `2 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def clock(seconds: float) -> str:

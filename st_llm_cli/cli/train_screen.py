@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from st_llm_cli.cli.times import duration
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -53,13 +55,7 @@ def pace_text(metrics: StepMetrics) -> str:
     if metrics.mfu is not None:
         parts.insert(1, f"MFU {metrics.mfu:.0%}")
     left = metrics.seconds / metrics.step * (metrics.steps - metrics.step)
-    return ", ".join([*parts, f"{_duration(left)} left"])
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    return ", ".join([*parts, f"{duration(left)} left"])
 
 
 class _Bars:

@@ -42,6 +42,11 @@ def _tokens(recipe: Recipe) -> list[Problem]:
             if stage.objective == "answers" and part not in stage.freeze:
                 what = f"stage '{stage.name}' trains the {part}: its tokens change with every step; freeze it"
                 problems.append(Problem(place, what))
+        if "btadapter" in (recipe.model.variant or "") and "projection" not in stage.freeze:
+            what = (
+                f"stage '{stage.name}' trains the BT-Adapter, which learns with the projection; freeze that"
+            )
+            problems.append(Problem(place, what))
     new = recipe.model.new
     if tokens.level == "queries" and new is not None and new.qformer.reads_question:
         what = "'queries' of a Q-Former that reads the question differ with each question; use 'frames'"

@@ -48,10 +48,10 @@ def tokens_for_training(
         return None, None
     level = training_level(recipe, stage, model.config)
     reason = why_not_in_training(recipe, stage, model.config, level)
+    fix = "freeze the encoder and show clips in a fixed way, or use 'auto'"
     if cache is None:
-        reason = "no cache: it is turned off"
+        reason, fix = "no cache: it is turned off", "name a folder as --cache, or use 'auto'"
     if reason is not None and recipe.tokens.cache == "required":
-        fix = "freeze the encoder and show clips in a fixed way, or use 'auto'"
         raise RecipeError(f"the recipe requires what cannot be: {reason}", where="tokens.cache", fix=fix)
     if reason is not None or cache is None:
         return None, reason

@@ -16,7 +16,7 @@ from st_llm_cli.tokens.atomic import cannot_write, write_whole
 from st_llm_cli.tokens.entry import SUFFIX, DamagedEntryError, Entry, pack, read_entry
 from st_llm_cli.tokens.media import MediaDigests
 from st_llm_cli.tokens.memo import Memo
-from st_llm_cli.tokens.root import cache_root
+from st_llm_cli.tokens.root import VARIABLE, cache_root
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,8 @@ class TokenCache:
     def __init__(self, root: str | Path | None = None) -> None:
         folder = cache_root(root)
         if folder is None:
-            raise CacheError("the cache is turned off", where="STLLM_CACHE", fix="name a folder")
+            where = VARIABLE if root is None else None
+            raise CacheError("the cache is turned off", where=where, fix="name a folder")
         if folder.exists() and not folder.is_dir():
             raise CacheError("is a file, not a folder of tokens", where=str(folder), fix="name a folder")
         self.root = folder

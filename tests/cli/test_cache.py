@@ -47,6 +47,17 @@ def test_info_counts(stllm: Stllm, root: Path) -> None:
     assert (found["root"], found["entries"], found["by_level"]) == (str(root), 3, {"queries": 3})
 
 
+def test_info_counts_what_was_set_aside(stllm: Stllm, root: Path) -> None:
+    damage_one(root)
+    stllm("cache", "verify")
+    assert "1 were damaged and lie in damaged/; `stllm cache gc` removes them" in stllm("cache", "info").out
+
+
+def test_a_cache_that_is_off_cannot_be_looked_after(stllm: Stllm) -> None:
+    ran = stllm("cache", "info", "--cache", "off")
+    assert (ran.code, ran.err) == (1, "stllm: error: the cache is turned off (name a folder)\n")
+
+
 def test_verify_says_by_its_exit_code_whether_all_is_whole(stllm: Stllm, root: Path) -> None:
     whole = stllm("cache", "verify")
     assert (whole.code, whole.out) == (0, "3 entries are whole, 0 are damaged\n")

@@ -43,7 +43,10 @@ def test_cache_can_be_turned_off(describe: Stllm, clips: Path, monkeypatch: pyte
 
 def test_streamed_answer_is_the_same_from_the_cache(describe: Stllm, clips: Path, tmp_path: Path) -> None:
     arguments = (clips / "a.mp4", "--cache", tmp_path / "cache")
-    assert describe(*arguments).out == describe(*arguments).out
+    first, second = describe(*arguments), describe(*arguments)
+    assert first.out == second.out
+    assert "cache: 0 hits, 1 misses; " in first.err
+    assert "cache: 1 hits, 0 misses; " in second.err
 
 
 def test_file_in_place_of_the_cache_is_an_error(describe: Stllm, clips: Path, tmp_path: Path) -> None:

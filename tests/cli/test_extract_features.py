@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ def test_clips_are_encoded_once(extract: Stllm, clips: Path) -> None:
     assert first.code == second.code == 0, first.err
     assert first.out.startswith("3 clips encoded (4.6 KB), 0 were there, in ")
     assert second.out.startswith("0 clips encoded (0 B), 3 were there, in ")
+    assert re.search(r"extracting: 3/3, [\d.]+/(s|min), 4\.6 KB in \d", first.err), "rate, bytes and time"
 
 
 def test_describing_finds_what_was_extracted(
@@ -84,6 +86,7 @@ def test_dry_run_says_what_it_would_take_and_does_nothing(
     ran = extract(clips, "--dry-run")
     assert ran.code == 0, ran.err
     assert "clips      3 (3 tried out)\nframes     12\non disk    4.6 KB\n" in ran.out
+    assert re.search(r"^time       \d+ s$", ran.out, re.MULTILINE)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
     assert json.loads(extract(clips, "--dry-run", "--json").out)["frames"] == 12
 

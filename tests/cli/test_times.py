@@ -1,6 +1,6 @@
 import pytest
 
-from st_llm_cli.cli.times import clock, seconds_of, window_of
+from st_llm_cli.cli.times import clock, duration, seconds_of, window_of
 from st_llm_cli.errors import UsageError
 
 
@@ -62,3 +62,10 @@ def test_what_is_no_stretch_of_time_is_refused(text: str, complaint: str) -> Non
 def test_a_time_is_written_as_it_is_read(seconds: float, written: str) -> None:
     assert clock(seconds) == written
     assert seconds_of(written, "--start") == pytest.approx(seconds, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0, "0 s"), (59.6, "1 min 00 s"), (95, "1 min 35 s"), (7500, "2 h 05 min")]
+)
+def test_a_duration_is_written_in_words(seconds: float, written: str) -> None:
+    assert duration(seconds) == written

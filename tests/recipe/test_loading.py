@@ -197,6 +197,12 @@ WRONG = {
         "{num_frames: 8}\ntokens: {cache: required}",
         "tokens.cache: stage 'first' trains the vision: its tokens change with every step; freeze it",
     ),
+    "cache of a BT-Adapter that learns": (
+        "{num_frames: 8}\nmodel:\n  new: {}",
+        "{num_frames: 8}\ntokens: {cache: required}\nmodel:\n  checkpoint: a\n"
+        "  variant: instructblip_vicuna0_btadapter",
+        "tokens.cache: stage 'first' trains the BT-Adapter, which learns with the projection; freeze that",
+    ),
     "level without a cache": (
         "{num_frames: 8}",
         "{num_frames: 8}\ntokens: {cache: off, level: frames}",
