@@ -35,7 +35,7 @@ from st_llm_cli.cli.options import (
 from st_llm_cli.cli.picture_terminal import check_pictures
 from st_llm_cli.cli.times import seconds_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
-from st_llm_cli.errors import UsageError, VideoNotFoundError
+from st_llm_cli.errors import UsageError
 from st_llm_cli.model.generation import Generation, generation_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def chat(
     - `echo "What moves?" | stllm chat clip.mp4`
     """
     check_pictures(pictures, "--pictures")
-    _check_files(videos or [], load)
+    _check_files(videos or [], load, reader)
     generation = generation_of(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -201,14 +201,15 @@ def _set_up(
     return Desk(chat, generation, view, Console(), interactive)
 
 
-def _check_files(videos: list[Path], load: Path | None) -> None:
-    """Refuse what is not there before the model is loaded."""
+def _check_files(videos: list[Path], load: Path | None, reader: str) -> None:
+    """Refuse what is not there or no video before the model is loaded."""
+    from st_llm_cli.video.reader import check_video
+
     if videos and load is not None:
         what = "a saved conversation brings its own videos"
         raise UsageError(what, where="--load", fix="give one of the two, and /add FILE later")
     for path in videos:
-        if not path.exists():
-            raise VideoNotFoundError("no such file or folder", where=str(path), fix="check the path")
+        check_video(path, reader)
 
 
 def _is_terminal() -> bool:

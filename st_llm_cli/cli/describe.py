@@ -134,7 +134,7 @@ def describe(
     _check_format(name, found)
     if output is not None:
         _check_output(output, [*map(Path, videos), *found])
-    if (output is None or not output.exists()) and (errors := refused_at_sight(found)):
+    if (output is None or not output.exists()) and (errors := refused_at_sight(found, reader)):
         _tell(errors, len(found), len(found))
         raise typer.Exit(1)
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.model.generation import Generation
-from st_llm_cli.video.container import check_file
-from st_llm_cli.video.reader import read_clip
+from st_llm_cli.video.reader import check_video, read_clip
 from st_llm_cli.video.request import Request, check_request
 
 if TYPE_CHECKING:
@@ -124,8 +123,12 @@ def check(wish: Wish) -> None:
     check_request(Request(Path(), reader=wish.reader))
 
 
-def refused_at_sight(videos: Sequence[Path]) -> list[StllmError]:
-    """Refuse videos that need neither decoder nor model to be refused, if no other is among them.
+def refused_at_sight(videos: Sequence[Path], reader: str) -> list[StllmError]:
+    """Refuse what is no video before a model is loaded, if nothing else is among it.
+
+    Args:
+        videos: What is to be described.
+        reader: Name of the video reader.
 
     Returns:
         An error for each video; none if at least one may be good.
@@ -133,8 +136,7 @@ def refused_at_sight(videos: Sequence[Path]) -> list[StllmError]:
     errors: list[StllmError] = []
     for video in videos:
         try:
-            if not video.is_dir():
-                check_file(video)
+            check_video(video, reader)
         except VideoError as error:
             errors.append(error)
         else:

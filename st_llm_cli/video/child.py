@@ -1,5 +1,7 @@
 """The decoding process: reads requests from standard input, writes clips or errors to standard output.
 
+A path instead of a request asks whether the file can be opened; the answer is None or an error.
+
 Started by `worker.py`; run by `python -m st_llm_cli.video.child`.
 """
 
@@ -9,9 +11,11 @@ import os
 import pickle
 import signal
 import sys
+from pathlib import Path
 
 from st_llm_cli.errors import StllmError
 from st_llm_cli.video.clip import Clip
+from st_llm_cli.video.container import open_video
 from st_llm_cli.video.decode import decode
 
 GRACE_SECONDS = 5.0
@@ -33,9 +37,13 @@ def serve() -> None:
             return
         os.chdir(folder)
         _die_after(deadline + GRACE_SECONDS)
-        answer: Clip | StllmError
+        answer: Clip | StllmError | None = None
         try:
-            answer = decode(request)
+            if isinstance(request, Path):
+                with open_video(request):
+                    pass
+            else:
+                answer = decode(request)
         except StllmError as error:
             answer = error
         _die_after(0)

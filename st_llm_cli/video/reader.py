@@ -14,6 +14,7 @@ from st_llm_cli.errors import DecodeTimeoutError, StllmError, UsageError
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.container import NoDecoderError, UnknownFormatError, check_file
 from st_llm_cli.video.decode import decode
+from st_llm_cli.video.folder_reader import PICTURE_SUFFIXES, numbered_pictures
 from st_llm_cli.video.pool import read_ahead
 from st_llm_cli.video.request import Request, check_request, path_of
 from st_llm_cli.video.transform import Transform
@@ -113,6 +114,30 @@ def read_clips(
             return error
 
     return read_ahead(requests, read, workers, ahead or workers + 1, in_order)
+
+
+def check_video(path: Path, reader: str = "pyav", deadline: float = DEFAULT_DEADLINE_SECONDS) -> None:
+    """Refuse a file that is no video, without decoding one that is: before something long is begun.
+
+    Args:
+        path: Video file, picture or folder. Pictures are not opened.
+        reader: Name of the reader that will be used. What can be said without PyAV is, for others.
+        deadline: Seconds after which the file is given up.
+
+    Raises:
+        VideoError: As `read_clip` would.
+    """
+    if path.is_dir():
+        numbered_pictures(path)
+        return
+    check_file(path)
+    if reader != "pyav" or path.suffix.lower() in PICTURE_SUFFIXES:
+        return
+    with idle_process() as process:
+        try:
+            process.open(path, deadline)
+        except FALLBACK_ERRORS:
+            _read_in(process, Request(path, num_frames=1), deadline)  # another reader may know it
 
 
 def read_with_fallback(request: Request, read: Callable[[Request], Clip]) -> Clip:

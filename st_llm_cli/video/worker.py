@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 from st_llm_cli.errors import DecodeTimeoutError, StllmError, UsageError, VideoError
@@ -75,8 +76,26 @@ class DecodingProcess:
             DecodeTimeoutError: If the deadline passed.
             VideoError: If the child died, or the video cannot give the frames.
         """
+        answer = self._ask(request, request, deadline)
+        assert isinstance(answer, Clip), "the child answers with a clip or one of our errors"
+        return answer
+
+    def open(self, path: Path, deadline: float) -> None:
+        """See whether PyAV can open a file and finds video in it; nothing is decoded.
+
+        Args:
+            path: The file.
+            deadline: As for `read`.
+
+        Raises:
+            VideoError: As `open_video` does, or if the child died or was late.
+        """
+        self._ask(path, Request(path), deadline)
+
+    def _ask(self, question: Request | Path, request: Request, deadline: float) -> object:
+        """Have the child do one thing; `request` is for the words of errors."""
         try:
-            message = pickle.dumps((os.getcwd(), deadline, request))
+            message = pickle.dumps((os.getcwd(), deadline, question))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise UsageError(
                 f"the transform cannot be sent to the decoding process ({error})",
@@ -93,7 +112,6 @@ class DecodingProcess:
             self.stop()
         if isinstance(answer, StllmError):
             raise answer
-        assert isinstance(answer, Clip), "the child answers with a clip or one of our errors"
         return answer
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """A user's mistake is answered with one clear message: what, where, what to do. No traceback."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -46,19 +47,25 @@ def test_text_that_is_called_a_video(stllm: Stllm, tmp_path: Path, micro: Path) 
     )
 
 
-def test_bad_files_are_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["describe", "chat"])
+def test_bad_files_are_refused_before_torch_is_loaded(tmp_path: Path, command: str) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "notes.mp4").write_text("Buy milk.\n", encoding="utf-8")
+    (tmp_path / "noise.mp4").write_bytes(random.Random(0).randbytes(100_000))
     (tmp_path / "nothing").mkdir()
+    videos = Path(__file__).parents[1] / "data" / "videos"
     program = (
         "import sys\nfrom st_llm_cli.cli.main import main\n"
         "for given in sys.argv[1:]:\n"
-        "    try: main(['describe', given])\n"
+        f"    try: main(['{command}', given])\n"
         "    except SystemExit as left: assert left.code == 1, given\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
     )
-    bad = [str(tmp_path / name) for name in ("missing.mp4", "empty.mp4", "notes.mp4", "nothing")]
-    ran = subprocess.run([sys.executable, "-c", program, *bad], capture_output=True, text=True, timeout=60)
+    ours = ("missing.mp4", "empty.mp4", "notes.mp4", "noise.mp4", "nothing")
+    bad = [str(tmp_path / name) for name in ours]
+    bad += [str(videos / name) for name in ("audio_only.mp4", "cover_art.mp4", "html.mp4", "zero.mp4")]
+    asked = [sys.executable, "-c", program, *bad]
+    ran = subprocess.run(asked, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.count("stllm: error: ") == len(bad)
 

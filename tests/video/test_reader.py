@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from st_llm_cli.errors import (
     DamagedVideoError,
     DecodeTimeoutError,
     NotAVideoError,
+    NoVideoStreamError,
     UsageError,
     VideoError,
     VideoNotFoundError,
@@ -22,8 +24,9 @@ from st_llm_cli.video import reader as reader_module
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.container import NoDecoderError, UnknownFormatError
 from st_llm_cli.video.decode import decode
-from st_llm_cli.video.reader import read_clip, read_with_fallback
+from st_llm_cli.video.reader import check_video, read_clip, read_with_fallback
 from st_llm_cli.video.request import Request
+from st_llm_cli.video.worker import DecodingProcess
 from tests.video.stripe import numbers_in, small_copy
 
 CLIP = small_copy("bframes_neg.mp4")  # 100 frames, 4 seconds
@@ -219,3 +222,22 @@ def test_a_reader_that_is_not_installed_is_not_tried(monkeypatch: pytest.MonkeyP
     with pytest.raises(NotAVideoError):
         read_with_fallback(Request(CLIP), readers)
     assert readers.asked == ["pyav"]
+
+
+def test_a_file_is_checked_without_being_decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    videos = Path(__file__).parents[1] / "data" / "videos"
+    reads: list[object] = []
+    monkeypatch.setattr(DecodingProcess, "read", lambda self, request, deadline: reads.append(request))
+    check_video(videos / "rot90.mp4")
+    check_video(videos / "midgop.ts")
+    with pytest.raises(NoVideoStreamError, match="only audio"):
+        check_video(videos / "audio_only.mp4")
+    with pytest.raises(NotAVideoError, match="folder without pictures"):
+        check_video(tmp_path)
+    assert not reads
+
+
+def test_what_pyav_does_not_know_is_refused_when_no_reader_knows_it(tmp_path: Path) -> None:
+    (tmp_path / "noise.mp4").write_bytes(random.Random(0).randbytes(10_000))
+    with pytest.raises(NotAVideoError, match="is not a video that FFmpeg knows"):
+        check_video(tmp_path / "noise.mp4")
