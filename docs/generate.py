@@ -148,8 +148,8 @@ def rich_shapes_page() -> str:
     """The rich world of moving shapes: clips, questions and words."""
     parts = ["# The rich world in examples", NOTE]
     parts.append(
-        "What [shapes.md](shapes.md) says of the rich world, shown: each example is the first one of its kind "
-        "among the seeds of evaluation, and the frames are the eight that a model sees."
+        "What [shapes.md](shapes.md) says of the rich world, shown: each example is the first one of its "
+        "kind among the seeds of evaluation, and the frames are the eight that a model sees."
     )
     parts.append("## Clips")
     for kind in PICTURED:
