@@ -33,6 +33,7 @@ from st_llm_cli.cli.options import (
     TopPOption,
 )
 from st_llm_cli.cli.picture_terminal import check_pictures
+from st_llm_cli.cli.screen import console_of
 from st_llm_cli.cli.times import seconds_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.errors import UsageError
@@ -167,9 +168,7 @@ def busy(what: str, shown: bool) -> Iterator[None]:
     if not shown:
         yield
         return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
+    with console_of(stderr=True).status(what):
         yield
 
 
@@ -189,8 +188,6 @@ def _set_up(
     fps: float | None,
     reader: str,
 ) -> Desk:
-    from rich.console import Console
-
     from st_llm_cli.cli.chat_desk import Desk
     from st_llm_cli.stages.chat import Chat, View
 
@@ -198,7 +195,7 @@ def _set_up(
         return View(path, start, end, num_frames=frames, fps=fps, reader=reader)
 
     chat = Chat(model, visual_tokens=visual_tokens, max_turns=remember)
-    return Desk(chat, generation, view, Console(), interactive)
+    return Desk(chat, generation, view, console_of(), interactive)
 
 
 def _check_files(videos: list[Path], load: Path | None, reader: str) -> None:

@@ -178,10 +178,13 @@ def cost(turn: Turn) -> str:
 
 
 def _speed(turn: Turn) -> str:
-    """Tokens per second after the first."""
-    assert turn.work is not None
-    seconds = turn.work.seconds - turn.work.first_token_seconds
-    return f"{(turn.work.new_tokens - 1) / seconds:.0f}" if seconds > 0 and turn.work.new_tokens > 1 else "-"
+    """Tokens per second after the first; of all tokens where they come at once."""
+    work = turn.work
+    assert work is not None
+    if work.num_beams > 1:
+        return f"{work.new_tokens / work.seconds:.0f}"
+    seconds = work.seconds - work.first_token_seconds
+    return f"{(work.new_tokens - 1) / seconds:.0f}" if seconds > 0 and work.new_tokens > 1 else "-"
 
 
 def _short(name: str, width: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from st_llm_cli.cli.option_names import IN_CHAT, OPTIONS
 from st_llm_cli.cli.screen import show_error
 from st_llm_cli.errors import StllmError, UsageError
 
@@ -42,7 +43,7 @@ def answer_lines(desk: Desk, lines: Iterable[str], *, as_json: bool) -> bool:
                     row = {"question": turn.question, "answer": turn.answer, "ending": turn.ending}
                     typer.echo(json.dumps(row, ensure_ascii=False))
         except StllmError as error:
-            show_error(error)
+            show_error(error, IN_CHAT if line.startswith("/") else OPTIONS)
             worked = False
         if desk.leaving:
             break

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from st_llm_cli.cli.chat_commands import COMMANDS, run_command
 from st_llm_cli.cli.chat_desk import Desk, answer, write_plain
+from st_llm_cli.cli.option_names import IN_CHAT
 from st_llm_cli.cli.screen import show_error
 from st_llm_cli.errors import StllmError
 
@@ -54,7 +55,7 @@ def hear(desk: Desk, line: str) -> None:
         else:
             answer(desk, line, lambda pieces: write_markdown(desk, pieces))
     except StllmError as error:
-        show_error(error)
+        show_error(error, IN_CHAT)
     except KeyboardInterrupt:
         desk.tell("interrupted")
 

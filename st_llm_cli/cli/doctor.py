@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from st_llm_cli.cli.options import CacheOption, DebugOption, DeviceOption, JsonOption, ModelOption
+from st_llm_cli.cli.screen import console_of
 
 if TYPE_CHECKING:
     from st_llm_cli.stages.doctor import Check
@@ -45,7 +46,6 @@ def doctor(
 
 def show(check: Check) -> None:
     """Write one line, folded to the terminal, and what mends it."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -56,4 +56,4 @@ def show(check: Check) -> None:
     table.add_row(Text(mark, style=style), Text.assemble((check.name, "bold"), "  ", check.found))
     if check.fix:
         table.add_row(Text("fix", style="bold green"), Text(check.fix))
-    Console().print(table)
+    console_of().print(table)

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from st_llm_cli.cli.option_names import in_options
+from st_llm_cli.cli.option_names import OPTIONS, in_words_of
 from st_llm_cli.cli.times import duration
 from st_llm_cli.errors import StllmError
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def show_error(error: StllmError) -> None:
-    """Say what was found, where, and what to do: in three lines on a terminal, else in one."""
-    error = in_options(error)
+
+def console_of(*, stderr: bool = False) -> Console:
+    """A console as wide as its terminal: rich by itself takes each dumb one for 80 columns."""
+    from rich.console import Console, ConsoleDimensions
+
+    made = Console(stderr=stderr)
+    if made.is_dumb_terminal:
+        made.size = ConsoleDimensions(*shutil.get_terminal_size())
+    return made
+
+
+def show_error(error: StllmError, words: Mapping[str, str] = OPTIONS) -> None:
+    """Say what was found, where, and what to do: in three lines on a terminal, else in one.
+
+    Args:
+        error: What to say.
+        words: How the reader calls the library's arguments.
+    """
+    error = in_words_of(error, words)
     if not sys.stderr.isatty():
         print(f"stllm: error: {error}", file=sys.stderr)  # noqa: T201
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -35,7 +53,7 @@ def show_error(error: StllmError) -> None:
         table.add_row(Text("where", style="dim"), Text(error.where))
     if error.fix:
         table.add_row(Text("fix", style="bold green"), Text(error.fix))
-    Console(stderr=True).print(table)
+    console_of(stderr=True).print(table)
 
 
 def note(text: str) -> None:

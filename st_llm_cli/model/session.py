@@ -63,6 +63,8 @@ class Work:
     """From the question to the answer's end."""
     dropped_turns: int
     """Oldest turns that it should have read too, had it been able to read more at a time."""
+    num_beams: int = 1
+    """Beams that searched for it; of several, the first token comes with the last."""
 
 
 @dataclass(frozen=True)
@@ -401,6 +403,7 @@ class Session:
             first_token_seconds=draft.first_token_seconds,
             seconds=time.perf_counter() - draft.began,
             dropped_turns=prompt.dropped_turns,
+            num_beams=generation.num_beams,
         )
         ids = tuple(draft.ids[: len(draft.ids) - end])
         self.turns.append(

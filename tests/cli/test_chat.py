@@ -271,6 +271,14 @@ def test_timing_tells_what_answers_cost(desk: Desk) -> None:
     assert "timing is off" in do(desk, "/timing off")
 
 
+def test_tokens_that_come_at_once_are_not_counted_from_the_first(desk: Desk) -> None:
+    desk.generation = Generation(max_new_tokens=4, num_beams=2)
+    list(desk.chat.ask("What moves?", desk.generation))
+    work = desk.chat.turns[-1].work
+    assert work is not None
+    assert f"at {work.new_tokens / work.seconds:.0f}/s" in do(desk, "/timing")
+
+
 def test_why_not_working_names_what_is_wrong(desk: Desk) -> None:
     ask(desk, "Is the circle a zebra")
     said = do(desk, "/why-not-working")

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from st_llm_cli.cli.chat_desk import Desk
 from st_llm_cli.cli.chat_terminal import SlashCompleter, converse, write_markdown
+from st_llm_cli.cli.screen import console_of
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.stages.chat import Chat, View
 from st_llm_cli.stages.video_model import load_model
@@ -224,6 +225,13 @@ def test_a_narrow_terminal_without_colours(terminal: Tmux, folder: Path, micro: 
     assert max(map(len, shown.splitlines())) <= 40
     terminal.type("C-d")
     assert "Traceback" not in terminal.wait_for("LEFT 0")
+
+
+def test_a_dumb_terminal_is_as_wide_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(Console, "is_terminal", True)
+    assert console_of().width == 40
 
 
 class Answering:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from st_llm_cli import errors
-from st_llm_cli.cli.option_names import in_options
+from st_llm_cli.cli.option_names import IN_CHAT, OPTIONS, in_words_of
 from st_llm_cli.errors import DataError, StllmError, UsageError
 
 PACKAGE = Path(errors.__file__).parent
@@ -32,11 +32,23 @@ LIBRARY = ("video", "tokens", "model", "bench", "stages/video_model.py", "stages
     ],
 )
 def test_arguments_become_options(where: str | None, fix: str | None, expected: str) -> None:
-    assert str(in_options(DataError("wrong", where=where, fix=fix))) == expected
+    assert str(in_words_of(DataError("wrong", where=where, fix=fix), OPTIONS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "fix", "expected"),
+    [
+        ("clip.mp4", "lower `start`", "clip.mp4: wrong (lower the start of /clip)"),
+        ("num_frames, fps", None, "/frames, --fps: wrong"),
+        ("max_new_tokens", "lower it", "/set max_new_tokens: wrong (lower it)"),
+    ],
+)
+def test_in_a_conversation_arguments_become_its_commands(where: str, fix: str | None, expected: str) -> None:
+    assert str(in_words_of(DataError("wrong", where=where, fix=fix), IN_CHAT)) == expected
 
 
 def test_kind_of_the_error_stays() -> None:
-    assert isinstance(in_options(UsageError("wrong")), UsageError)
+    assert isinstance(in_words_of(UsageError("wrong"), OPTIONS), UsageError)
 
 
 def files() -> list[Path]:
