@@ -111,6 +111,8 @@ def chat(
     """
     check_pictures(pictures, "--pictures")
     _check_files(videos or [], load, reader)
+    if not all(text.strip() for text in question or []):
+        raise UsageError("an empty question", where="--question", fix="ask something")
     generation = generation_of(
         max_new_tokens=max_new_tokens,
         temperature=temperature,

@@ -34,15 +34,24 @@ def check_model(name: str, wish: Wish, compat: str | None = None) -> int:
     config = read_config(locate(name))
     config.compat = compat or config.compat
     most = most_frames(config)
-    if wish.num_frames is not None and wish.num_frames > most:
-        what = f"{wish.num_frames} frames, and this model reads {most} at most"
-        raise UsageError(what, where="num_frames", fix=f"give at most {most}")
+    check_num_frames(wish.num_frames, most)
     length = text_length(config)
     new = wish.generation.max_new_tokens
     if length is not None and new >= length:
         what = f"{new} new tokens, and the language model reads and writes {length} at most"
         raise UsageError(what, where="max_new_tokens", fix="give fewer; 128 is a long description")
     return most
+
+
+def check_num_frames(wanted: int | None, most: int) -> None:
+    """Refuse a number of frames that a model cannot read; None is the model's own.
+
+    Raises:
+        UsageError: If it is larger.
+    """
+    if wanted is not None and wanted > most:
+        what = f"{wanted} frames, and this model reads {most} at most"
+        raise UsageError(what, where="num_frames", fix=f"give at most {most}")
 
 
 def most_frames(config: StllmConfig) -> int:

@@ -87,6 +87,13 @@ def test_a_line_that_fails_does_not_stop_the_next(stllm: Stllm, micro: Path, cli
         (["-q", "?"], 1, "there is no video to talk about yet (give one: /video FILE)"),
         (["CLIP", "--load", "x.json", "-q", "?"], 2, "--load: a saved conversation brings its own videos"),
         (["--load", "x.json", "-q", "?"], 1, "x.json: cannot be read: No such file or directory"),
+        (["CLIP", "-q", "?", "-q", " "], 2, "--question: an empty question (ask something)"),
+        (
+            ["CLIP", "-q", "?", "--frames", "5000"],
+            2,
+            "--frames: 5000 frames, and this model reads 682",
+        ),
+        (["CLIP", "-q", "?", "--fps", "100000"], 2, "gives more than the 682 frames that this model reads"),
         (["CLIP", "-q", "?", "--top-p", "0.5"], 2, "--top-p: needs --temperature above 0"),
         (["CLIP", "-q", "?", "--pictures", "x"], 2, "--pictures: no way 'x' to draw"),
         (["CLIP", "-q", "?", "--frames", "0"], 2, "--frames: 0 frames were asked for"),
@@ -297,6 +304,7 @@ def test_why_not_working_names_what_is_wrong(desk: Desk) -> None:
         ("/clip", "/clip: which part? (write /clip 0:10-0:25, or /clip all)"),
         ("/clip 3", "/clip: '3' is not a stretch of time (write 0:10-0:25 or 0:10-)"),
         ("/frames 0", "/frames: '0' is not a number of frames (write /frames 16)"),
+        ("/frames 5000", "num_frames: 5000 frames, and this model reads 682 at most (give at most 682)"),
         ("/set temprature 1", "/set: no option 'temprature' (did you mean temperature?)"),
         (
             "/set pictures gif",
