@@ -53,7 +53,7 @@ def find_sound_frames(container: InputContainer, stream: VideoStream, is_strict:
     Returns:
         The sound frames.
     """
-    record = _Record()
+    record = _Record(is_marked_early=container.format.name == "mpegts")
     for packet, frames in decode_packets(container, stream, is_strict):
         record.add(packet, frames)
     failed = record.failed | {place for place, stamp in enumerate(record.packets) if stamp in record.corrupt}
@@ -128,15 +128,23 @@ def _decode(packet: Packet[VideoStream]) -> list[VideoFrame] | None:
 
 
 class _Record:
-    """What went into the decoder and what came out of it, without the pictures: 8 bytes a frame."""
+    """What went into the decoder and what came out of it, without the pictures: 8 bytes a frame.
 
-    def __init__(self) -> None:
+    Args:
+        is_marked_early: Whether the mark of a damaged packet stands on the one before it. In MPEG-TS, FFmpeg
+            knows that a frame is whole when the next begins, and gives it the mark that belongs to that one.
+    """
+
+    def __init__(self, *, is_marked_early: bool) -> None:
+        self.is_marked_early = is_marked_early
         self.packets = array("q")
         """Time stamp of each packet, in the order of the file."""
         self.keys = bytearray()
         """Whether each packet is a key frame."""
         self.failed: set[int] = set()
         """Places of the packets that failed."""
+        self.is_marked = False
+        """Whether the next packet was marked as damaged on this one."""
         self.hidden = 0
         """Packets that are decoded but not shown."""
         self.frames = array("q")
@@ -146,8 +154,9 @@ class _Record:
 
     def add(self, packet: Packet[VideoStream] | None, frames: list[VideoFrame] | None) -> None:
         if packet is not None and packet.size > 0:
-            if frames is None or packet.is_corrupt:
+            if self.is_marked or frames is None or (packet.is_corrupt and not self.is_marked_early):
                 self.failed.add(len(self.packets))
+            self.is_marked = packet.is_corrupt and self.is_marked_early
             self.hidden += packet.is_discard
             self.packets.append(_stamp(packet))
             self.keys.append(packet.is_keyframe)
