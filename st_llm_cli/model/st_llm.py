@@ -309,18 +309,24 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             tokens,
             attention_mask=attention_mask,
             labels=labels,
-            pad_embed=embedding(pad_id),
+            # Nothing that is learnt looks at padding: a gradient of the whole table would be zeros.
+            pad_embed=embedding(pad_id).detach(),
             positions=self.config.positions,
             padding_side=padding_side,
         )
 
     def decode(self, joined: sequence.Sequence) -> Tensor:
-        """Run the language model without its head, [batch, length, hidden] after the final norm."""
+        """Run the language model without its head, [batch, length, hidden] after the final norm.
+
+        Args:
+            joined: Rows padded on the right; what comes out at padding means nothing.
+        """
         own_numbers = self.config.positions == "original" or joined.attention_mask.ndim == 4
         output = self.language_model.get_decoder()(
             inputs_embeds=joined.embeds,
-            attention_mask=joined.attention_mask,
-            # Plain numbering is every language model's own default, and some take no other.
+            # Plain numbering is every language model's own default, and some take no other. Padding on the
+            # right needs no mask: causal attention never looks there, and is faster and smaller without one.
+            attention_mask=joined.attention_mask if own_numbers else None,
             **({"position_ids": joined.position_ids} if own_numbers else {}),
             use_cache=False,
         )
@@ -399,7 +405,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if masked_video and any(bool(mask.any()) for mask in dropped):
             rows = [clips.index(clip) for clip in range(len(video))]
             mask = None if attention_mask is None else attention_mask[rows]
-            whole = self.join(input_ids[rows], video, attention_mask=mask)
+            with torch.no_grad():
+                whole = self.join(input_ids[rows], video, attention_mask=mask)
             video_loss = self._masked_video_loss(hidden, joined, whole, dropped)
             loss = loss + self.config.masked_video_weight * video_loss
         return StllmOutput(

@@ -19,6 +19,7 @@ from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.training_tokens import training_level, why_not_in_training
+from st_llm_cli.training.attention import choose_attention
 from st_llm_cli.training.costs import StepFlops, step_flops
 from st_llm_cli.training.deepen import deeper_config
 from st_llm_cli.training.devices import Device, named_device
@@ -185,7 +186,13 @@ class _Planned:
 
     @cached_property
     def get_ready(self) -> Prepare:
-        return prepare(self.recipe, self.stage)
+        made_ready = prepare(self.recipe, self.stage)
+
+        def get_ready(model: StllmForConditionalGeneration) -> None:
+            made_ready(model)
+            choose_attention(model, self.stage.precision, cpu=self.device.name == "cpu")
+
+        return get_ready
 
     @cached_property
     def model(self) -> StllmForConditionalGeneration:
@@ -196,9 +203,7 @@ class _Planned:
         return step_shape(self.config, self.recipe.model, self.stage, clips, self.text, source)
 
     def memory(self, clips: int) -> Memory:
-        # As training chooses.
-        attention = "eager" if self.device.name == "cpu" and self.stage.precision == "bfloat16" else "sdpa"
-        footprint = rehearse(self.config, self.shape(clips), self.get_ready, self.setup.numbers, attention)
+        footprint = rehearse(self.config, self.shape(clips), self.get_ready, self.setup.numbers)
         return memory_of(self.model, footprint, self.setup, self.device.overhead)
 
     def plan(self) -> StagePlan:

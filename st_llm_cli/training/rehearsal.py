@@ -87,7 +87,6 @@ def rehearse(
     shape: StepShape,
     prepare: Prepare,
     precision: Precision,
-    attention: str = "sdpa",
 ) -> Footprint:
     """Run one step without contents.
 
@@ -96,14 +95,11 @@ def rehearse(
         shape: What goes through it.
         prepare: Gets a model without contents ready for training.
         precision: Types of weights and arithmetic.
-        attention: Implementation, as transformers names it.
     """
     depth = config.text_config.num_hidden_layers
     if depth <= max(SHALLOW):
-        return _rehearse(config, shape, prepare, precision, attention)
-    few, more = (
-        _rehearse(_shallow(config, layers), shape, prepare, precision, attention) for layers in SHALLOW
-    )
+        return _rehearse(config, shape, prepare, precision)
+    few, more = (_rehearse(_shallow(config, layers), shape, prepare, precision) for layers in SHALLOW)
     steps = (depth - SHALLOW[0]) / (SHALLOW[1] - SHALLOW[0])
     line = {
         field.name: getattr(few, field.name) + steps * (getattr(more, field.name) - getattr(few, field.name))
@@ -121,11 +117,8 @@ def _shallow(config: StllmConfig, layers: int) -> StllmConfig:
     return config
 
 
-def _rehearse(
-    config: StllmConfig, shape: StepShape, prepare: Prepare, precision: Precision, attention: str
-) -> Footprint:
+def _rehearse(config: StllmConfig, shape: StepShape, prepare: Prepare, precision: Precision) -> Footprint:
     model = without_contents(config, prepare)
-    model.set_attn_implementation(attention)
     _leave_frozen_blocks(model)
     with FakeTensorMode():
         _pretend_contents(model, precision)

@@ -17,6 +17,7 @@ from st_llm_cli.model.lora import Adapter, save_adapter
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers, save_tokenizers
 from st_llm_cli.recipe.schema import Recipe, Train
+from st_llm_cli.training.attention import choose_attention
 from st_llm_cli.training.cells import CellCollator, CellReader, CellStream
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.stream import ExampleStream
@@ -71,8 +72,7 @@ def train_stage(
     if last is not None:
         check_processes(last, process_count())
         log.warning("stage '%s' goes on from step %d", stage.name, step_of(last))
-    if stage.precision == "bfloat16" and not torch.cuda.is_available():
-        model.set_attn_implementation("eager")  # there three times faster than sdpa; slower in float32
+    choose_attention(model, stage.precision, cpu=not torch.cuda.is_available())
     if stage.data and examples is None:
         examples = ExampleStream(
             stage, recipe.video, model.config.image_size, per_step=samples_of_a_step(stage)
