@@ -107,7 +107,15 @@ def choose_all(
     """
     words = [_letter_ids(tokenizers, own) for own in letters]
     chosen = [0] * len(rows)
+
+    def alone(place: int) -> Tensor:
+        return _scores(model, _read_alone(model, rows[place], []), words[place])
+
     for places in _batches(model, rows):
+        if len(places) == 1 and prefix is None:
+            # The row's own reading decides in the end, so nothing is read before it.
+            chosen[places[0]] = int(alone(places[0]).argmax())
+            continue
         reading = _Reading.of(model, [rows[place] for place in places], prefix)
         scores = pad_sequence(
             [
@@ -118,11 +126,10 @@ def choose_all(
             padding_value=-torch.inf,
         )  # [batch, most options]
 
-        def alone(number: int, places: Sequence[int] = places) -> Tensor:
-            place = places[number]
-            return _scores(model, _read_alone(model, rows[place], []), words[place])
+        def again(number: int, places: Sequence[int] = places) -> Tensor:
+            return alone(places[number])
 
-        for place, option in zip(places, _decide(scores, _near(model), alone), strict=True):
+        for place, option in zip(places, _decide(scores, _near(model), again), strict=True):
             chosen[place] = option
     return chosen
 

@@ -126,6 +126,23 @@ def test_rounding_errors_of_a_batch_decide_nothing(monkeypatch: pytest.MonkeyPat
     assert written(made, 3, None) == expected
 
 
+def test_a_question_by_itself_is_read_once_however_near_its_letters_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(many.NEAR, torch.float32, 1e9)
+    model, tokenizers, _, rows = ready()
+    read: list[int] = []
+    decoder = model.language_model.get_decoder()
+    decoder.register_forward_pre_hook(
+        lambda _, arguments, named: read.append(named["inputs_embeds"].shape[0]), with_kwargs=True
+    )
+    single = [choose_all(model, tokenizers, [row], ["123"])[0] for row in rows]
+    assert read == [1] * len(rows)
+    read.clear()
+    assert choose_all(model, tokenizers, rows, ["123"] * len(rows)) == single
+    assert read == [len(rows)] + [1] * len(rows)  # together, and each again
+
+
 def test_language_model_that_knows_no_places_reads_rows_of_one_length_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
