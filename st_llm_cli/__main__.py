@@ -24,6 +24,12 @@ def run() -> None:
             sys.stdout.flush()  # so that what is still held back fails here, where it can be told
     except KeyboardInterrupt:
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("st_llm_cli") or "--debug" in sys.argv:
+            raise
+        fix = f"stllm doctor names what mends it; if that fails too, pip install {error.name}"
+        print(f"stllm: error: the package '{error.name}' is missing ({fix})", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise

@@ -47,3 +47,20 @@ def test_other_failures_of_the_system_keep_their_traceback() -> None:
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert failed.returncode == 1
     assert failed.stderr.endswith("OSError: a bug\n")
+
+
+@pytest.mark.parametrize("missing", ["pydantic", "st_llm_cli.model"])
+def test_a_missing_package_is_one_line_and_a_missing_part_of_ours_a_bug(missing: str) -> None:
+    start = (
+        "import st_llm_cli.cli.main as main, st_llm_cli.__main__ as start\n"
+        f"def fail(): raise ModuleNotFoundError('No module', name={missing!r})\n"
+        "main.main = fail\n"
+        "start.run()"
+    )
+    failed = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, timeout=120)
+    assert failed.returncode == 1
+    if missing == "pydantic":
+        (line,) = failed.stderr.splitlines()
+        assert line.startswith("stllm: error: the package 'pydantic' is missing (stllm doctor names")
+    else:
+        assert "Traceback" in failed.stderr

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
 import os
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
@@ -12,19 +15,32 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
-from st_llm_cli.errors import CacheError, StllmError
+from st_llm_cli.errors import CacheError, CheckpointError, StllmError, UsageError
+from st_llm_cli.stages.machine import device_name, memory_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 
-PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "av", "numpy", "pillow", "pydantic")
-"""Without one of these nothing works."""
+PACKAGES = {
+    "pyyaml": "yaml",
+    "pillow": "PIL",
+    **{
+        name: name
+        for name in ("numpy", "pydantic", "torch", "safetensors", "tokenizers", "transformers", "av")
+    },
+}
+"""Without one of these nothing works; each with the name it is imported by, what others need first."""
 EXTRA_PACKAGES = {
     "accelerate": "training (pip install 'stllm[train]')",
     "decord": "the reader of the released code (pip install decord)",
@@ -42,7 +58,7 @@ MOST_DIFFERENT = 16.0
 CLIP_SEED = 2 * 10**9 + 101
 """Of the first clip of `stllm demo`."""
 NUM_FRAMES = 4
-REINSTALL = "pip install --force-reinstall --no-deps stllm"
+REINSTALL = "pip install --force-reinstall"
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,8 @@ def _tried(name: str, check: Callable[[], Check]) -> Check:
     except StllmError as error:
         what = f"{error.where}: {error.what}" if error.where else error.what
         done = Check(name, BROKEN, what, error.fix)
+    except ImportError as error:
+        done = Check(name, BROKEN, str(error), "mend the packages first, as said above")
     except Exception as error:
         log.debug("%s failed", name, exc_info=True)
         # Whatever goes wrong here is what was looked for; it belongs in the report, not instead of it.
@@ -110,13 +128,24 @@ def _check_python() -> Check:
 def _check_packages() -> Check:
     versions = {name: _version(name) for name in ("stllm", *PACKAGES)}
     found = ", ".join(f"{name} {number or 'missing'}" for name, number in versions.items())
-    missing = [name for name in PACKAGES if versions[name] is None]
-    if missing:
-        return Check("", BROKEN, found, f"pip install {' '.join(missing)}")
+    faults = {name: fault for name, module in PACKAGES.items() if (fault := _fault_of(module))}
+    if faults:
+        said = "; ".join(f"{name} cannot be imported: {fault}" for name, fault in faults.items())
+        # One that lacks another one fails with it: the first is the one to mend.
+        return Check("", BROKEN, f"{found}; {said}", f"{REINSTALL} {next(iter(faults))}")
     major = int((versions["transformers"] or "0").split(".")[0])
     if major != 5:
         return Check("", BROKEN, found, "pip install 'transformers>=5.20,<6'")
     return Check("", OK, found)
+
+
+def _fault_of(module: str) -> str | None:
+    """Why a package cannot be imported; None if it can."""
+    try:
+        import_module(module)
+    except (ImportError, OSError) as error:  # OSError: a library of the system that it needs is not there
+        return str(error).splitlines()[0]
+    return None
 
 
 def _check_extras() -> Check:
@@ -142,21 +171,28 @@ def _check_machine() -> Check:
 def _check_device(name: str) -> Check:
     import torch
 
-    from st_llm_cli.model.checkpoint import choose_device
-
-    device = choose_device(name)
+    device = _device(name)
     numbers = torch.eye(64, device=device)
     query = numbers.expand(1, 1, 64, 64)
     attended = torch.nn.functional.scaled_dot_product_attention(query, query, query)
     works = bool(torch.isfinite(attended).all()) and bool(torch.equal(numbers @ numbers, numbers))
     kernels = "sdpa" + (", flash_attn" if find_spec("flash_attn") else "")
-    found = f"{_device_name(device)}; attention: {kernels}; {torch.get_num_threads()} threads"
+    found = f"{device_name(device)}; attention: {kernels}; {torch.get_num_threads()} threads"
     if not works:
         return Check("", BROKEN, f"{found}; multiplies wrongly", "use --device cpu, and update the driver")
     if device.type == "cpu" and shutil.which("nvidia-smi"):
         fix = "pip install torch --index-url https://download.pytorch.org/whl/cu126"
         return Check("", WARNING, f"{found}; the NVIDIA card here is not used by this torch", fix)
     return Check("", OK, found)
+
+
+def _device(name: str) -> torch.device:
+    from st_llm_cli.model.checkpoint import choose_device
+
+    try:
+        return choose_device(name)
+    except UsageError as error:
+        raise UsageError(error.what, fix="stllm doctor --device auto") from error
 
 
 def _check_cache(given: str | None) -> Check:
@@ -171,12 +207,18 @@ def _check_cache(given: str | None) -> Check:
             file.write(b"1")
         free = shutil.disk_usage(root).free
     except OSError as error:
-        fix = "set STLLM_CACHE to a folder you may write to, or to off"
+        fix = "export STLLM_CACHE=off, or a folder you may write to in its place"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = _make_room(root)
         raise CacheError(f"cannot be written: {error.strerror}", where=str(root), fix=fix) from error
     found = f"{root}, {free / 1e9:.1f} GB free"
     if free < LITTLE_DISK_BYTES:
-        return Check("", WARNING, found, "make room: stllm cache gc --budget 1GB")
+        return Check("", WARNING, found, _make_room(root))
     return Check("", OK, found)
+
+
+def _make_room(root: Path) -> str:
+    return f"stllm cache gc --budget 1GB --cache {shlex.quote(str(root))}"
 
 
 def _write_clip(path: Path) -> Check:
@@ -198,7 +240,9 @@ def _check_reader(path: Path, reader: str) -> Check:
     try:
         clip = read_clip(path, num_frames=NUM_FRAMES, reader=reader)
     except StllmError as error:
-        fix = error.fix or f"pip install --force-reinstall {READERS[reader]}"
+        # A reader that cannot be used says why; what else it says is advice about a clip.
+        known = error.fix if isinstance(error, UsageError) else None
+        fix = known or f"{REINSTALL} {READERS[reader]}"
         return Check("", BROKEN if reader == "pyav" else WARNING, error.what, fix)
     scene = make_scene(CLIP_SEED, num_objects=1, num_movements=2)
     worst = 0.0
@@ -207,18 +251,25 @@ def _check_reader(path: Path, reader: str) -> Check:
         worst = max(worst, float(abs(frame.astype(float) - truth).mean()))
     if worst > MOST_DIFFERENT:
         what = f"shows other pictures than were encoded, {worst:.0f} grey levels off"
-        return Check("", BROKEN, what, f"pip install --force-reinstall {READERS[reader]}")
+        return Check("", BROKEN, what, f"{REINSTALL} {READERS[reader]}")
     return Check("", OK, f"{len(clip.frames)} frames, the pictures that were encoded")
 
 
 def _check_model(path: Path, name: str, device: str) -> Check:
+    from st_llm_cli.model.locate import BUNDLED
     from st_llm_cli.shapes.questions import ask
     from st_llm_cli.shapes.world import make_scene
     from st_llm_cli.stages.video_model import load_model
     from st_llm_cli.video.reader import read_clip
 
+    _device(device)
     began = time.perf_counter()
-    model = load_model(name, device=device)
+    try:
+        model = load_model(name, device=device)
+    except CheckpointError as error:
+        if name not in BUNDLED:
+            raise
+        raise CheckpointError(error.what, where=error.where, fix=_bring_back()) from error
     loaded = time.perf_counter() - began
     asked = ask(make_scene(CLIP_SEED, num_objects=1, num_movements=2), "color", Random(0))
     assert asked is not None
@@ -229,39 +280,26 @@ def _check_model(path: Path, name: str, device: str) -> Check:
     if is_true(answer, asked.answer):
         return Check("", OK, found)
     if model.model.config.trained_on == "shapes":
-        return Check("", BROKEN, f"{found} (true: {asked.answer})", REINSTALL)
+        return Check("", BROKEN, f"{found} (true: {asked.answer})", _bring_back())
     fix = "no fault of this machine, unless this model should know moving shapes"
     return Check("", WARNING, f"{found} (true: {asked.answer})", fix)
+
+
+def _bring_back() -> str:
+    """The command that brings back the files of this package, by where it was installed from."""
+    try:
+        source = json.loads(distribution("stllm").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        source = {}
+    place = source.get("url", "stllm").removeprefix("file://")
+    if source.get("dir_info", {}).get("editable"):
+        return f"git -C {shlex.quote(place)} restore st_llm_cli"
+    return f"{REINSTALL} --no-deps {shlex.quote(place)}"
 
 
 def is_true(answer: str, truth: str) -> bool:
     """Whether an answer holds the words of the truth, in their order."""
     return truth.strip(" .").lower() in answer.lower()
-
-
-def memory_bytes() -> tuple[int | None, int | None]:
-    """Memory of this machine and what of it is free; None where the system does not say."""
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = page * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None, None
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return total, None
-    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return total, free[0] if free else None
-
-
-def _device_name(device: object) -> str:
-    import torch
-
-    assert isinstance(device, torch.device)
-    if device.type != "cuda":
-        return device.type
-    properties = torch.cuda.get_device_properties(device)
-    return f"{device} {properties.name}, {properties.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
 
 
 def _version(package: str) -> str | None:
