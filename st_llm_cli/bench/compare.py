@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from st_llm_cli.bench.sample import Prediction, Verdict
 from st_llm_cli.bench.scoring import judge_reply
-from st_llm_cli.bench.statistics import clustered_bootstrap, holm, mcnemar, paired_permutation, paired_t
+from st_llm_cli.bench.statistics import (
+    clustered_bootstrap,
+    holm,
+    mcnemar,
+    paired_permutation,
+    paired_t,
+    wilson,
+)
 from st_llm_cli.errors import DataError
 
 TOLD_APART = 0.05
@@ -92,7 +99,7 @@ def compare_runs(
     clusters, tasks = [samples[id].cluster for id in shared], [samples[id].task for id in shared]
     gains = [float(y) - float(x) for x, y in zip(a, b, strict=True)]
     tested = paired_permutation(list(map(float, a)), list(map(float, b)), clusters)
-    drawn = clustered_bootstrap(gains, clusters)
+    low, high = _interval(gains, clusters)
     return RunComparison(
         scorer,
         len(shared),
@@ -102,8 +109,8 @@ def compare_runs(
         sum(b) / len(b),
         tested.difference,
         tested.error,
-        -1.0 if drawn is None else drawn.low,
-        1.0 if drawn is None else drawn.high,
+        low,
+        high,
         tested.p_value,
         mcnemar(a, b),
         paired_t(list(map(float, a)), list(map(float, b))).p_value if len(a) > 1 else None,
@@ -116,6 +123,20 @@ def compare_runs(
             if earlier[id].answer != later[id].answer
         },
     )
+
+
+def _interval(gains: Sequence[float], clusters: Sequence[str]) -> tuple[float, float]:
+    """Where the true difference lies: by drawing clips; where all are alike, as far as their number says.
+
+    Of n clips none departed from the others, so up to Wilson's upper end for 0 of n may in truth.
+    """
+    drawn = clustered_bootstrap(gains, clusters)
+    if drawn is None:
+        return -1.0, 1.0
+    if drawn.low < drawn.high:
+        return drawn.low, drawn.high
+    unseen = wilson(0, len(set(clusters))).high
+    return max(-1.0, drawn.low - unseen), min(1.0, drawn.high + unseen)
 
 
 def in_words(compared: RunComparison) -> str:

@@ -40,6 +40,15 @@ def test_questions_about_one_clip_count_as_one() -> None:
     assert apart.differs and not together.differs
 
 
+def test_clips_that_all_agree_do_not_make_a_difference_certain() -> None:
+    """Drawing clips that are all alike gives one number; of 3 or 20 such clips others may still differ."""
+    few, many = (compare_runs(run_of("A" * n), run_of("A" * n)) for n in (3, 20))
+    assert (few.low, few.high) == (pytest.approx(-0.5615, abs=1e-3), pytest.approx(0.5615, abs=1e-3))
+    assert few.low < many.low < 0 < many.high < 0.2
+    whole = compare_runs(run_of("A" * 20), run_of("B" * 20))
+    assert (whole.difference, whole.high) == (1.0, 1.0) and 0.8 < whole.low < 1
+
+
 def test_tasks_are_corrected_for_their_number() -> None:
     compared = compare_runs(run_of("A" * 20), run_of("B" * 20))
     assert {name: each.n for name, each in compared.tasks.items()} == {"even": 10, "odd": 10}
