@@ -228,7 +228,7 @@ class Train(Block):
     freeze: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     """Parts that are not trained."""
     add_layers: NotNegative = 0
-    """Layers put on top of the language model before this stage, which change nothing until they have learnt."""
+    """Layers put on top of the language model before this stage; they change nothing until trained."""
     mask: bool = True
     """Whether this stage uses the model's masking and masked video modelling; false for images."""
     seed: NotNegative = 0

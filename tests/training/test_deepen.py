@@ -54,6 +54,6 @@ def test_layers_of_another_make_are_refused() -> None:
     model = build(small_recipe({}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("st_llm_cli.training.deepen._ENDS", ("attention.dense",))
-        with pytest.raises(TrainingError, match="have no 'attention.dense'"):
+        with pytest.raises(TrainingError, match=r"have no 'attention\.dense'"):
             deepen(model, 1, seed=0)
     assert isinstance(model.language_model, nn.Module)
