@@ -13,7 +13,15 @@ from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
 from st_llm_cli.cli.screen import note, only_results_on_stdout, progress_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
-from st_llm_cli.cli.train import GpusOption, HostfileOption, OutputOption, Several, TinyOption, run_folder
+from st_llm_cli.cli.train import (
+    GpusOption,
+    HostfileOption,
+    OutputOption,
+    Several,
+    TinyOption,
+    run_folder,
+    small_settings,
+)
 from st_llm_cli.cli.train_screen import training_progress
 
 if TYPE_CHECKING:
@@ -49,10 +57,7 @@ def run(
     check_evaluations(loaded)
     folder = run_folder(recipe, output, tiny=tiny)
     if tiny:
-        from st_llm_cli.stages.in_small import in_small
-
-        with only_results_on_stdout():
-            settings = in_small(recipe, settings or (), folder)
+        settings = small_settings(recipe, settings, folder)
         loaded = load_recipe(recipe, settings)
     tokens = open_cache(cache)
     done: list[str] = []

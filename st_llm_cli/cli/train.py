@@ -114,10 +114,7 @@ def train(
         return
     folder = run_folder(recipe, output, tiny=tiny)
     if tiny:
-        from st_llm_cli.stages.in_small import in_small
-
-        with only_results_on_stdout():
-            settings = in_small(recipe, settings or (), folder)
+        settings = small_settings(recipe, settings, folder)
         loaded = load_recipe(recipe, settings)
     several = Several(recipe, settings, gpus, hostfile, cache, debug)
     if several.wanted:
@@ -148,6 +145,14 @@ def train(
 def run_folder(recipe: str, output: Path | None, *, tiny: bool) -> Path:
     """Where a run goes if nothing is said."""
     return output or Path("runs") / (Path(recipe).stem + ("-tiny" if tiny else ""))
+
+
+def small_settings(recipe: str, settings: list[str] | None, folder: Path) -> list[str]:
+    """What `--tiny` changes of a recipe, with what is set beside; parts it needs go into the run folder."""
+    from st_llm_cli.stages.in_small import in_small
+
+    with only_results_on_stdout():
+        return in_small(recipe, settings or (), folder)
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,7 @@ def evaluate(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None,
     stage = recipe.stages[step.number].eval
     assert stage is not None
     claim(output, recipe)
-    before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
-    name = str(before[-1]) if before else recipe.model.checkpoint
-    assert name is not None, "the linter lets nothing be measured that is not there"
+    name = _model_before(recipe, step, output)
     model = load_model(name, seed=stage.seed, cache=cache)
     settings = {"model": name, "weights": weights_digest(model.folder), "dtype": "auto"}
     plan = plan_of(stage)
@@ -151,9 +149,7 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
         raise RecipeError("the cache is turned off", where=where, fix="drop it, or --cache DIR")
     claim(output, recipe)
     rest = recipe.model_copy(update={"stages": recipe.stages[step.number + 1 :]})
-    before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
-    name = str(before[-1]) if before else recipe.model.checkpoint
-    assert name is not None, "the linter lets nothing be encoded by a model that knows nothing yet"
+    name = _model_before(recipe, step, output)
     loaded = load_checkpoint(name, dtype="float32")  # as training computes frozen encoders
     jobs = recipe_jobs(rest, loaded.model, loaded.folder, cache)
     told = begin(sum(len(job.requests) for job in jobs))
@@ -170,3 +166,11 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
     tally = run_jobs(jobs, wish, report)
     step.result.parent.mkdir(parents=True, exist_ok=True)
     step.result.write_text(json.dumps(asdict(tally)) + "\n", encoding="utf-8")
+
+
+def _model_before(recipe: Recipe, step: Step, output: Path) -> str:
+    """What has been trained before a stage; else what the recipe starts from."""
+    before = [each.result for each in steps_of(recipe, output)[: step.number] if each.kind == "train"]
+    name = str(before[-1]) if before else recipe.model.checkpoint
+    assert name is not None, "the linter lets no model work that knows nothing yet"
+    return name

@@ -100,7 +100,7 @@ def _shrink(model: StllmForConditionalGeneration, stage: Train, quantize: str | 
 def _check_quantization() -> None:
     where = "model.lora.quantize: 4bit"
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise TrainingError("bitsandbytes is not installed", where=where, fix="pip install bitsandbytes")
+        raise TrainingError("bitsandbytes is not installed", where=where, fix="pip install 'stllm[quant]'")
 
 
 def _to_four_bits(language_model: Any) -> None:

@@ -90,7 +90,9 @@ def test_four_bits_need_a_library_that_is_named(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(starting_point.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"bitsandbytes is not installed \(pip install bitsandbytes\)"):
+    with pytest.raises(
+        TrainingError, match=r"bitsandbytes is not installed \(pip install 'stllm\[quant\]'\)"
+    ):
         run(recipe_on(base, {}, quantize="4bit"), tmp_path / "run")
 
 
