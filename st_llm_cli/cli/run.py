@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from st_llm_cli.cli.eval_run import draw_clips
+from st_llm_cli.cli.eval_screen import DEFAULT_PICTURES, report_on, show_report
 from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
 from st_llm_cli.cli.screen import note, only_results_on_stdout, progress_of
@@ -71,8 +76,10 @@ def run(
         note(f"{label} …")
         if step.kind == "train":
             _train(loaded, step, folder, tokens, Several(recipe, settings, gpus, hostfile, cache, debug))
+        elif step.kind == "eval":
+            _evaluate(loaded, step, folder, tokens, quiet=as_json)
         else:
-            _work(loaded, step, folder, tokens)
+            _fill_cache(loaded, step, folder, tokens)
         done.append(label)
     note_use(tokens)
     if as_json:
@@ -91,15 +98,34 @@ def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, s
         run(recipe, folder, show, cache, step.name)
 
 
-def _work(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None) -> None:
-    from st_llm_cli.stages.run import evaluate, fill_cache
+def _evaluate(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, *, quiet: bool) -> None:
+    """Measure, write the report and show the scores; with `quiet` only write."""
+    from st_llm_cli.stages.report import write_environment
+    from st_llm_cli.stages.run import evaluate, plan_of
 
-    work = evaluate if step.kind == "eval" else fill_cache
+    stage = recipe.stages[step.number].eval
+    assert stage is not None
+    draw_clips(plan_of(stage))
     with ExitStack() as stack, only_results_on_stdout():
-        work(
-            recipe,
-            step,
-            folder,
-            cache,
-            lambda total: stack.enter_context(progress_of(total, step.kind)).step,
-        )
+        result, device = evaluate(recipe, step, folder, cache, _progress_in(stack, step))
+    write_environment(result.folder, shlex.join(["stllm", *sys.argv[1:]]), device)
+    report_on(result.folder, result.report, result.predictions, SCORER, DEFAULT_PICTURES)
+    if not quiet:
+        show_report(result.report, SCORER)
+    note(f"the whole report, with every answer: {result.folder / 'report.html'}")
+
+
+def _fill_cache(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None) -> None:
+    from st_llm_cli.stages.run import fill_cache
+
+    with ExitStack() as stack, only_results_on_stdout():
+        fill_cache(recipe, step, folder, cache, _progress_in(stack, step))
+
+
+def _progress_in(stack: ExitStack, step: Step) -> Callable[[int], Callable[[str], None]]:
+    """Show progress from when the number of items is known until the stack is left."""
+    return lambda total: stack.enter_context(progress_of(total, step.kind)).step
+
+
+SCORER = "strict"
+"""Put first in what is shown of an evaluation."""

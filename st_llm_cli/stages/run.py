@@ -21,6 +21,7 @@ from st_llm_cli.recipe.other_stages import Evaluate
 from st_llm_cli.stages.eval_plan import Plan, askable, benchmark_named, check_plan, load
 
 if TYPE_CHECKING:
+    from st_llm_cli.stages.eval import Result
     from st_llm_cli.tokens.store import TokenCache
 
 Begin = Callable[[int], Callable[[str], None]]
@@ -93,7 +94,9 @@ def plan_of(stage: Evaluate) -> Plan:
     )
 
 
-def evaluate(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin) -> None:
+def evaluate(
+    recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin
+) -> tuple[Result, str]:
     """Measure what has been trained before a stage.
 
     Args:
@@ -102,6 +105,9 @@ def evaluate(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None,
         output: Run folder.
         cache: Where clips' tokens are kept.
         begin: Called with the number of questions; what it returns, with each that is through.
+
+    Returns:
+        What came out, and the device it was measured on.
 
     Raises:
         StllmError: As `stllm eval`.
@@ -119,7 +125,8 @@ def evaluate(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None,
     settings = {"model": name, "weights": weights_digest(model.folder), "dtype": "auto"}
     plan = plan_of(stage)
     told = begin(len(askable(load(plan)[1])))
-    run(model, plan, step.result.parent, settings=settings, step=told)
+    result = run(model, plan, step.result.parent, settings=settings, step=told)
+    return result, str(model.model.device)
 
 
 def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin) -> None:

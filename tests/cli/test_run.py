@@ -30,6 +30,8 @@ def test_every_stage_runs_in_order_and_is_skipped_when_complete(
     settings = json.loads((run / "eval" / "1-shapes" / "settings.json").read_text())
     assert settings["model"].endswith("one-1")
     assert (run / "loss.png").exists()
+    measured = {path.name for path in (run / "eval" / "1-shapes").iterdir()}
+    assert {"predictions.jsonl", "scores.json", "scores.csv", "report.html", "environment.json"} <= measured
     again = stllm("run", recipe, "--output", run, "--json")
     assert json.loads(again.out)["done"] == []
     assert "eval shapes: done already" in again.err
@@ -49,7 +51,9 @@ def test_an_evaluation_in_a_recipe_can_ask_about_the_rich_world(
 ) -> None:
     monkeypatch.setitem(CLIPS, "rich", 1)
     wanted = ("--set", "stages.1.eval.world=rich", "--set", "stages.1.eval.frames=8")
-    assert stllm("run", recipe, "--output", tmp_path / "run", *wanted).code == 0
+    ran = stllm("run", recipe, "--output", tmp_path / "run", *wanted)
+    assert ran.code == 0 and "no order: best possible" in ran.out
+    assert "drawing clips to ask about: 1/1" in ran.err and "report.html" in ran.err
     scores = json.loads((tmp_path / "run" / "eval" / "1-shapes" / "scores.json").read_text())
     assert scores["ceilings"] == {"moving_attribute": {"order_blind": 0.25, "single_frame": 1 / 3}}
 
