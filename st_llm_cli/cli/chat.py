@@ -15,6 +15,7 @@ from st_llm_cli.cli.options import (
     ANSWER,
     LOOK,
     CacheOption,
+    CompatOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -89,6 +90,7 @@ def chat(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    compat: CompatOption = None,
     cache: CacheOption = None,
     max_new_tokens: MaxNewTokensOption = None,
     temperature: TemperatureOption = None,
@@ -129,7 +131,7 @@ def chat(
     lines = question or ([] if with_terminal else lines_of_input())
     with busy("loading the model", with_terminal):
         opened = open_cache(cache)
-        video_model = _load(model, device, dtype, opened)
+        video_model = _load(model, device, dtype, compat, opened)
     desk = _set_up(video_model, visual_tokens, remember, generation, with_terminal, frames, fps, reader)
     desk.pictures = pictures
     begin(desk, [desk.view(path, start=window[0], end=window[1]) for path in videos or []], load)
@@ -174,10 +176,10 @@ def busy(what: str, shown: bool) -> Iterator[None]:
         yield
 
 
-def _load(name: str, device: str, dtype: str, cache: TokenCache | None) -> VideoModel:
+def _load(name: str, device: str, dtype: str, compat: str | None, cache: TokenCache | None) -> VideoModel:
     from st_llm_cli.stages.video_model import load_model
 
-    return load_model(name, device=device, dtype=dtype, cache=cache)
+    return load_model(name, device=device, dtype=dtype, compat=compat, cache=cache)
 
 
 def _set_up(

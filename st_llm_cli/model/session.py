@@ -380,6 +380,8 @@ class Session:
         """Take up one more token; the new text that no later token can change."""
         draft.first_token_seconds = draft.first_token_seconds or time.perf_counter() - draft.began
         draft.ids.append(token)
+        if self._released:  # the released code cleans the whole reply: nothing is settled before
+            return ""
         text = self.tokenizers.language.decode(draft.ids, skip_special_tokens=True)
         text = settled_text(text, headings=self.model.config.chat_marks is not None)
         if text != draft.shown and text.startswith(draft.shown):

@@ -62,7 +62,7 @@ def load_model(
         UsageError: If `compat` is something else.
     """
     if compat not in (None, "released"):
-        raise UsageError(f"no compatibility '{compat}'", where="compat", fix="it can be `released`")
+        raise UsageError(f"no compatibility '{compat}'", where="compat", fix="give 'released', or nothing")
     model, tokenizers, folder = load_checkpoint(name, device=device, dtype=dtype)
     model.config.compat = compat or model.config.compat
     tokens = None if cache is None else ClipTokens(model, cache, looks_like_shapes, folder)

@@ -87,6 +87,11 @@ def test_a_line_that_fails_does_not_stop_the_next(stllm: Stllm, micro: Path, cli
         (["-q", "?"], 1, "there is no video to talk about yet (give one: /video FILE)"),
         (["CLIP", "--load", "x.json", "-q", "?"], 2, "--load: a saved conversation brings its own videos"),
         (["--load", "x.json", "-q", "?"], 1, "x.json: cannot be read: No such file or directory"),
+        (
+            ["CLIP", "-q", "?", "--compat", "relesed"],
+            2,
+            "--compat: no compatibility 'relesed' (give 'released'",
+        ),
         (["CLIP", "-q", "?", "-q", " "], 2, "--question: an empty question (ask something)"),
         (
             ["CLIP", "-q", "?", "--frames", "5000"],
@@ -129,6 +134,15 @@ def test_nothing_asked_is_a_mistake(stllm: Stllm, micro: Path, clips: Path, pipe
     ran = stllm("chat", clips / "a.mp4", "-m", micro)
     assert ran.code == 2
     assert ran.err == 'stllm: error: standard input: is closed (ask with --question "…")\n'
+
+
+def test_the_released_chat_forgets_the_turn_before(stllm: Stllm, micro: Path, clips: Path) -> None:
+    chat = ("chat", clips / "a.mp4", "-m", micro, "--compat", "released", "--max-new-tokens", "5")
+    both = stllm(*chat, "-q", "What moves?", "-q", "Where?").out.splitlines()
+    assert len(both) == 2
+    assert [
+        stllm(*chat, "-q", question).out.splitlines()[0] for question in ("What moves?", "Where?")
+    ] == both
 
 
 def test_a_model_that_remembers_nothing_answers_each_question_alone(

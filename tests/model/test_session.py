@@ -395,8 +395,8 @@ def test_the_released_chat_asks_each_question_on_its_own() -> None:
         expected = answering.generate(
             model, tokenizers, prompt, video, max_new_tokens=6, repetition_penalty=1.5
         )
-        list(session.ask(question, SHORT))
-        assert session.turns[-1].answer == expected.text
+        said = "".join(session.ask(question, SHORT))
+        assert said == session.turns[-1].answer == expected.text
 
 
 def test_the_released_chat_takes_one_clip() -> None:
