@@ -1,6 +1,5 @@
 """A user's mistake is answered with one clear message: what, where, what to do. No traceback."""
 
-import json
 import random
 import subprocess
 import sys
@@ -302,13 +301,7 @@ def short_sighted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that tells eight frames apart."""
     from tests.micro import write_micro_checkpoint
 
-    text = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    folder = tmp_path_factory.mktemp("short_sighted")
-    write_micro_checkpoint(folder, num_queries=3)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config["text_config"].update(text, max_position_embeddings=64)
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    return folder
+    return write_micro_checkpoint(tmp_path_factory.mktemp("short_sighted"), context=64)
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])

@@ -8,7 +8,7 @@ from st_llm_cli.model.answer import StopAfter, encode, generate, stop_sequences
 from st_llm_cli.model.prompt import Prompt, chat_prompt, text_ids
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
-from tests.model.micro import micro_frames, micro_model
+from tests.micro import micro_frames, micro_model
 
 Made = tuple[StllmForConditionalGeneration, Tokenizers, Prompt, list[Tensor]]
 

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoConfig, CLIPVisionConfig, LlamaConfig
 
 from st_llm_cli.model.config import StllmConfig
-from tests.model.micro import micro_config
+from tests.micro import micro_config
 
 
 @pytest.mark.parametrize("language", ["llama", "qwen3"])

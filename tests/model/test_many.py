@@ -14,7 +14,7 @@ from st_llm_cli.model.many import Prefix, Row, choose_all, read_prefix, write_al
 from st_llm_cli.model.prompt import Prompt, chat_prompt
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
-from tests.model.micro import WORDS, micro_frames, micro_model
+from tests.micro import WORDS, micro_frames, micro_model
 
 NUM_QUESTIONS = 9
 NEW_TOKENS = 12

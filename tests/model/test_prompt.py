@@ -16,7 +16,7 @@ from st_llm_cli.model.prompt import (
     training_prompt,
 )
 from st_llm_cli.training.tokenizer import word_tokenizer
-from tests.model.micro import WORDS, micro_config
+from tests.micro import WORDS, micro_config
 
 TOKENIZER = word_tokenizer(WORDS)
 HISTORY = [("What moves?", "The ball."), ("What color?", "Red.")]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from st_llm_cli.model.qformer import QFormer
-from tests.model.micro import micro_model
+from tests.micro import micro_model
 
 FEATURES = [torch.randn(count, 5, 16, generator=torch.Generator().manual_seed(count)) for count in (2, 4)]
 

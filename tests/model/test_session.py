@@ -16,7 +16,7 @@ from st_llm_cli.model.config import VIDEO_TOKEN_ID
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.prompt import answer_end_ids, chat_prompt, turn_ids
 from st_llm_cli.model.session import DROPPED_TOGETHER, Session, Turn, settled_text
-from tests.model.micro import micro_frames, micro_model
+from tests.micro import micro_frames, micro_model
 
 torch.set_num_threads(1)
 

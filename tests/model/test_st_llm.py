@@ -24,7 +24,7 @@ from st_llm_cli.model.st_llm import (
     local_frame_indices,
     masked_video_loss,
 )
-from tests.model.micro import micro_config, micro_frames, micro_model
+from tests.micro import micro_config, micro_frames, micro_model
 from tests.parity.golden import golden_folder
 
 VIDEO = VIDEO_TOKEN_ID

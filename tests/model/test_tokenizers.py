@@ -14,7 +14,7 @@ from st_llm_cli.model.tokenizers import (
     save_tokenizers,
 )
 from st_llm_cli.training.tokenizer import word_tokenizer
-from tests.model.micro import WORDS, micro_config
+from tests.micro import WORDS, micro_config
 from tests.parity.golden import golden_folder
 
 SOURCE = golden_folder() / "tiny_instructblip_vicuna0"

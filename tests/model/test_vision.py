@@ -7,7 +7,7 @@ from transformers import CLIPVisionConfig, SiglipVisionConfig
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.vision import build_bt_adapter, build_vision, encode_clips
-from tests.model.micro import micro_config, micro_frames, micro_model
+from tests.micro import micro_config, micro_frames, micro_model
 
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 

@@ -14,8 +14,7 @@ from st_llm_cli.stages.prediction_file import NAME
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.tokens.store import TokenCache
 from tests.bench.golden import mini_folder
-from tests.micro import write_micro_checkpoint
-from tests.model.micro import micro_checkpoint
+from tests.micro import micro_checkpoint, write_micro_checkpoint
 
 WORDS = sorted(vocabulary())
 CLIPS = sorted((mini_folder() / "tvbench" / "video" / "action_count").glob("*.mp4"))

@@ -279,9 +279,9 @@ def test_plan_counts_frames_bytes_and_operations(tokens: ClipTokens, videos: lis
     assert made.frames == 24
     assert made.bytes == 24 * 3 * 32 * 4  # frames, queries, dim, float32
     assert made.hours > 0
-    # The vision tower alone: 2 layers, 5 tokens, width 32, hidden width 48, and the patches.
-    layer = 2 * 5 * (4 * 32 * 32 + 2 * 32 * 48) + 4 * 5 * 5 * 32
-    vision = 24 * (2 * layer + 2 * 4 * 32 * 3 * 14 * 14)
+    # The vision tower alone: 1 layer, 5 tokens, width 32, hidden width 64, and the patches.
+    layer = 2 * 5 * (4 * 32 * 32 + 2 * 32 * 64) + 4 * 5 * 5 * 32
+    vision = 24 * (layer + 2 * 4 * 32 * 3 * 14 * 14)
     assert vision < made.flops < 2 * vision
     assert not entries(tokens)
 

@@ -11,7 +11,7 @@ from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages.train import run
 from st_llm_cli.training import mfu
 from st_llm_cli.training.metrics import StepMetrics
-from tests.model.micro import micro_checkpoint
+from tests.micro import micro_checkpoint
 from tests.training.data.files import clip_entry, picture_entry, source, write_json, write_media
 from tests.training.small import small_recipe
 

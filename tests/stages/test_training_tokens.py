@@ -13,7 +13,7 @@ from st_llm_cli.tokens import media as media_digests
 from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.training.data.read_ahead import ReadAhead
 from st_llm_cli.training.metrics import StepMetrics
-from tests.model.micro import micro_checkpoint, micro_config
+from tests.micro import micro_checkpoint, micro_config
 from tests.stages.test_train import weights
 from tests.training.data.files import clip_entry, picture_entry, source, write_json, write_media
 from tests.training.small import small_recipe

@@ -16,7 +16,7 @@ from st_llm_cli.training.data.example import Example, Task
 from st_llm_cli.training.data.shapes import choice_text, shapes_vocabulary
 from st_llm_cli.training.data.videochat2 import tasks_of_videochat2
 from st_llm_cli.training.tokenizer import word_tokenizer
-from tests.model.micro import micro_frames, micro_model
+from tests.micro import micro_frames, micro_model
 from tests.parity.golden import golden_folder
 from tests.training.small import small_recipe
 
