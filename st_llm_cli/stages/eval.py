@@ -185,6 +185,7 @@ def evaluate(
     num_frames: int | None = None,
     seed: int = 0,
     batch_size: int = 1,
+    world: str | None = None,
 ) -> Report:
     """Measure a model on a benchmark; `stllm eval` does the same and can be interrupted.
 
@@ -198,6 +199,7 @@ def evaluate(
         num_frames: Frames per clip; the model's own number if None.
         seed: Of what is drawn.
         batch_size: Questions that are answered together; the answers do not depend on it.
+        world: Benchmark `shapes`: the world to draw where the folder holds no clips; None: plain.
 
     Returns:
         The numbers, each with what it covers.
@@ -206,7 +208,7 @@ def evaluate(
         UsageError: If a name is unknown, or nothing can be asked.
         DataError: If the benchmark's files cannot be used.
     """
-    plan = Plan(benchmark, Path(data), answer, num_frames, False, tuple(tasks), limit, seed)
+    plan = Plan(benchmark, Path(data), answer, num_frames, False, tuple(tasks), limit, seed, world=world)
     loaded, selected = load(plan)
     predictions = list(predict(model, plan, _questions(plan, selected), batch_size))
     return _report(plan, loaded, selected, predictions, *frames_of(plan, model.num_frames))

@@ -58,7 +58,9 @@ def test_each_task_comes_with_what_its_rows_say_is_possible_without_order(rich: 
 def test_ceilings_are_kept_when_a_run_is_scored_again(rich: Path, tmp_path: Path) -> None:
     report = run(Eight(), Plan("shapes", rich), tmp_path / "run").report
     assert report.ceilings and rescore(tmp_path / "run").report.ceilings == report.ceilings
-    assert evaluate(Eight(), "shapes", data=rich).ceilings == report.ceilings
+    assert evaluate(Eight(), "shapes", data=rich, world="rich").ceilings == report.ceilings
+    with pytest.raises(UsageError, match="holds clips of the rich world"):
+        evaluate(Eight(), "shapes", data=rich, world="plain")
 
 
 def test_frames_that_show_the_parts_unevenly_give_some_order_away(rich: Path) -> None:
