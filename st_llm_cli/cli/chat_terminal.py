@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -69,13 +71,36 @@ def write_markdown(desk: Desk, pieces: Iterator[str]) -> None:
     text = ""
     try:
         # What scrolled away cannot be drawn again: only the end is shown until the answer is whole.
-        with Live(console=console, transient=True, refresh_per_second=REFRESH_PER_SECOND) as live:
+        live = Live(console=console, transient=True, refresh_per_second=REFRESH_PER_SECOND)
+        with without_echo(), live:
             for piece in pieces:
                 text += piece
                 live.update(_end_of(desk, text))
     finally:
         if text:
             console.print(Markdown(text))
+
+
+@contextmanager
+def without_echo() -> Iterator[None]:
+    """Keep keys off the screen, `^C` too: they would shift what is drawn there."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+    except (ValueError, OSError, termios.error):  # no terminal
+        yield
+        return
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 class SlashCompleter(Completer):
