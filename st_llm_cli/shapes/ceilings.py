@@ -56,6 +56,9 @@ class Observers:
 
         Args:
             question: One of `CHOICE_KINDS`; with candidates, only these can be the answer.
+
+        Raises:
+            ValueError: If the scene is not asked this question.
         """
         return Ceilings(_best(self._order_blind, question), _best(self._single_frame, question))
 
@@ -64,8 +67,10 @@ def _best(alike: Sequence[Scene], question: Question) -> float:
     """Share of the answer that is right most often, among scenes that look alike."""
     weights: dict[str, float] = defaultdict(float)
     for scene in alike:
-        forms = CHOICE_KINDS[question.kind](scene)
+        forms = CHOICE_KINDS[question.kind](scene) if question.kind in CHOICE_KINDS else []
         for form in forms:
             if form.text == question.text and form.answer in (question.candidates or (form.answer,)):
                 weights[form.answer] += 1 / len(forms)
+    if not weights:
+        raise ValueError(f"'{question.text}' is no question of kind '{question.kind}' about this scene")
     return max(weights.values()) / sum(weights.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 from st_llm_cli.bench.report import Ceiling
 from st_llm_cli.bench.sample import Sample
 from st_llm_cli.errors import DataError, UsageError
-from st_llm_cli.shapes.ceilings import Observers
+from st_llm_cli.shapes.ceilings import Ceilings, Observers
 from st_llm_cli.shapes.folder import Clip, is_complete, read_clips, world_in, write_folder
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.shapes.render import sample_times
@@ -84,21 +84,35 @@ def ceilings_of(folder: Path, samples: Sequence[Sample], num_frames: int) -> dic
         num_frames: Frames of each clip, evenly spread, as the uniform sampler takes them.
 
     Returns:
-        Means over the questions of each task; nothing for the plain world, of which it is not known.
+        Means over the questions of each task; nothing of the plain world, and of tasks with questions that
+        were added or changed by hand: of them it is not known.
     """
     if world_in(folder) in (None, "plain"):
         return {}
     clips = {clip.video: clip for clip in read_clips(folder)}
-    observers = {name: _observers(clips[name], num_frames) for name in {_clip_of(each) for each in samples}}
-    found: dict[str, list[tuple[float, float]]] = {}
-    for sample in samples:
-        question = Question(sample.task, sample.question, sample.answer, sample.candidates)
-        best = observers[_clip_of(sample)].ceilings(question)
-        found.setdefault(sample.task, []).append((best.order_blind, best.single_frame))
+    known = {_clip_of(each) for each in samples} & set(clips)
+    observers = {name: _observers(clips[name], num_frames) for name in known}
+    found: dict[str, list[Ceilings]] = {}
+    for task in dict.fromkeys(sample.task for sample in samples):
+        own = [_ceilings(each, observers.get(_clip_of(each))) for each in samples if each.task == task]
+        if None not in own:
+            found[task] = [each for each in own if each is not None]
     return {
-        task: Ceiling(*(sum(own) / len(own) for own in zip(*pairs, strict=True)))
-        for task, pairs in found.items()
+        task: Ceiling(
+            sum(each.order_blind for each in own) / len(own),
+            sum(each.single_frame for each in own) / len(own),
+        )
+        for task, own in found.items()
     }
+
+
+def _ceilings(sample: Sample, observers: Observers | None) -> Ceilings | None:
+    """Count for one question; None where it was not drawn with the clips but added or changed by hand."""
+    question = Question(sample.task, sample.question, sample.answer, sample.candidates)
+    try:
+        return None if observers is None else observers.ceilings(question)
+    except ValueError:
+        return None
 
 
 def _clip_of(sample: Sample) -> str:

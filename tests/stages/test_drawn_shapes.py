@@ -1,6 +1,7 @@
 """Clips that the benchmark `shapes` draws itself, and what is possible without their order."""
 
 import json
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -69,6 +70,19 @@ def test_frames_that_show_the_parts_unevenly_give_some_order_away(rich: Path) ->
     eight, three = (ceilings_of(rich, samples, number) for number in (8, 3))
     assert eight != three
     assert all(three[task].order_blind >= eight[task].order_blind for task in eight)
+
+
+def test_of_questions_that_were_added_by_hand_no_ceiling_is_told(rich: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(rich, folder)
+    path = folder / "json" / "moving_attribute.json"
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([{**row, "question": "Which one?"} for row in rows]))
+    (folder / "json" / "mine.json").write_text(json.dumps(rows))
+    samples = load(Plan("shapes", folder))[0].samples
+    found, whole = ceilings_of(folder, samples, 8), ceilings_of(rich, samples, 8)
+    assert {"mine", "moving_attribute"} & set(found) == set()
+    assert set(found) == set(whole) - {"moving_attribute"} and found
 
 
 def test_of_the_plain_world_no_ceiling_is_told(tmp_path: Path) -> None:
