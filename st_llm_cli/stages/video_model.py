@@ -307,9 +307,9 @@ def looks_like_shapes(frames: np.ndarray[Any, np.dtype[np.uint8]]) -> bool:
 
 
 # Measured on 30 held-out clips at 48x48: plain 0.90-0.97, objects at least 0.026, background up to 89 bright
-# and 23 coloured, pixels of objects near a colour of theirs 0.51-0.86. Of 200 others none is doubted, at 1, 4, 8
-# and 16 frames; of 100 clips of the rich world, which the plain model was not trained on, 83 are; real footage
-# always is. tests/stages/test_video_model.py holds both kinds of clips against the bounds.
+# and 23 coloured, pixels of objects near a colour of theirs 0.51-0.86. Of 200 others none is doubted, at 1,
+# 4, 8 and 16 frames; of 100 clips of the rich world, which the plain model was not trained on, 83 are; real
+# footage always is. tests/stages/test_video_model.py holds both kinds of clips against the bounds.
 PLAIN_WITHIN = 12
 PLAIN_SHARE = 0.75
 SMALLEST_OBJECTS = 0.005
