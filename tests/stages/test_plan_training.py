@@ -35,6 +35,12 @@ def test_layers_that_a_stage_adds_are_counted_from_then_on() -> None:
     assert first < second == third
 
 
+def test_what_is_asked_beside_an_objective_is_counted() -> None:
+    silent, asked = plan(small_recipe({"objective": "tracks", "data": []}, {"objective": "tracks"})).stages
+    assert silent.shape.text.length == 1
+    assert asked.shape.text.length > 2 and asked.flops.total > silent.flops.total
+
+
 def test_a_checkpoint_that_is_not_there_is_planned_by_its_variant() -> None:
     recipe = load_recipe("instructblip_qa")
     config, where = planned_config(recipe)
