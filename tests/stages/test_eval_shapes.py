@@ -37,11 +37,6 @@ def options(model: VideoModel, data: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    BUNDLED.exists(),
-    reason="the bundled model's last stages asked no multiple-choice question: docs/tiny-model.md",
-    strict=True,
-)
 def test_scored_letters_and_written_answers_agree(
     model: VideoModel, data: Path, options: Result, tmp_path: Path
 ) -> None:
@@ -58,11 +53,6 @@ def test_scored_letters_and_written_answers_agree(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    BUNDLED.exists(),
-    reason="the bundled model answers the multiple-choice prompt at chance: docs/tiny-model.md",
-    strict=True,
-)
 def test_score_of_the_bundled_model_needs_time(
     model: VideoModel, data: Path, options: Result, tmp_path: Path
 ) -> None:

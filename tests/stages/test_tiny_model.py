@@ -8,7 +8,7 @@ from st_llm_cli.shapes.folder import read_clips, write_folder
 from st_llm_cli.shapes.questions import QUESTION_KINDS
 from st_llm_cli.shapes.words import vocabulary
 from st_llm_cli.stages.video_model import VideoModel, load_model
-from tests.performance.tiny_accuracy import Answer, ask_all, share, table, wilson
+from tests.performance.tiny_accuracy import CHOICES, Answer, ask_all, share, table, wilson
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,8 @@ def test_it_is_what_its_recipe_makes(model: VideoModel) -> None:
     assert config.num_queries == recipe.model.new.qformer.num_queries
     assert config.image_size == recipe.model.new.vision.image_size
     assert config.text_config.hidden_size == recipe.model.new.language.hidden_dim
+    added = sum(stage.add_layers for stage in recipe.training)
+    assert config.text_config.num_hidden_layers == recipe.model.new.language.num_layers + added
     assert (config.num_frames, config.positions) == (recipe.video.num_frames, recipe.model.positions)
     assert config.trained_on == "shapes"
 
@@ -52,12 +54,18 @@ def test_it_knows_every_word_of_its_world(model: VideoModel) -> None:
 
 
 def test_it_tells_colours_numbers_and_presence(answers: list[Answer]) -> None:
-    assert rate(answers, "color", "exist", "count") >= 0.8
+    assert rate(answers, "color", "exist", "count") >= 0.9
 
 
 def test_it_tells_first_from_last(answers: list[Answer]) -> None:
     # Five movements to choose from: by chance 0.2.
-    assert rate(answers, "first_movement", "last_movement") >= 0.5
+    assert rate(answers, "first_movement", "last_movement") >= 0.7
+
+
+def test_it_chooses_among_options(answers: list[Answer]) -> None:
+    # Four options: by chance 0.25.
+    for kinds in (("color", "shape"), ("first_movement", "last_movement")):
+        assert rate(answers, *(CHOICES + kind for kind in kinds)) >= 0.5
 
 
 def test_its_answers_are_sentences_of_its_world(answers: list[Answer]) -> None:
