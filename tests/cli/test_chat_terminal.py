@@ -189,7 +189,7 @@ def test_a_conversation_in_a_terminal(terminal: Tmux, folder: Path, tmp_path: Pa
     terminal.wait_for("square yes Where")
     terminal.type("C-c")
     shown = terminal.wait_for("stopped; what is there stays in the conversation")
-    assert shown.count("square yes Where") == 1, "what was drawn while it was written is gone"
+    assert shown.count("square yes Where") == 1, shown
     terminal.type("/set max_new_tokens 5", "Enter")
     terminal.wait_for("max_new_tokens is 5 now")
     terminal.type("And then?", "Enter")
