@@ -178,7 +178,8 @@ class _Planned:
     def setup(self) -> Setup:
         lora = self.recipe.model.lora
         quantized = lora is not None and lora.quantize is not None
-        return setup_of(self.stage, processes=self.processes, quantized=quantized)
+        on_cpu = self.device.name == "cpu"
+        return setup_of(self.stage, processes=self.processes, quantized=quantized, cpu=on_cpu)
 
     @cached_property
     def cached(self) -> str | None:
@@ -204,7 +205,8 @@ class _Planned:
 
     def memory(self, clips: int) -> Memory:
         footprint = rehearse(self.config, self.shape(clips), self.get_ready, self.setup.numbers)
-        return memory_of(self.model, footprint, self.setup, self.device.overhead)
+        lost = self.device.overhead + self.device.holes * footprint.activations
+        return memory_of(self.model, footprint, self.setup, lost)
 
     def plan(self) -> StagePlan:
         batch, stage = self.stage.batch_size, self.stage

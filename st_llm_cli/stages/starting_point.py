@@ -120,5 +120,7 @@ def _to_four_bits(language_model: Any) -> None:
         )
         packed.weight = bitsandbytes.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
         packed.bias = layer.bias
+        # On some CPUs a pass without gradients, such as the teacher's, would lay weights out anew, for good.
+        packed.support_avx512bf16_for_cpu = False
         parent, _, child = name.rpartition(".")
         setattr(language_model.get_submodule(parent), child, packed)

@@ -9,9 +9,8 @@ What passes through, `Footprint`, is rehearsed.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -39,6 +38,8 @@ class Setup:
     optimizer: str = "adamw"
     quantized: bool = False
     """Whether the language model's own matrices are in four bits."""
+    cpu: bool = False
+    """Whether it trains on a CPU, whose heap keeps the room that activations had."""
 
     @property
     def numbers(self) -> Precision:
@@ -51,7 +52,7 @@ class Setup:
         return Precision(frozen=half, autocast=half)
 
 
-def setup_of(stage: Train, *, processes: int, quantized: bool) -> Setup:
+def setup_of(stage: Train, *, processes: int, quantized: bool, cpu: bool = False) -> Setup:
     """Read off a stage, and the DeepSpeed configuration it names, how it is run.
 
     Raises:
@@ -65,6 +66,7 @@ def setup_of(stage: Train, *, processes: int, quantized: bool) -> Setup:
         accumulate=stage.accumulate,
         optimizer=stage.optimizer,
         quantized=quantized,
+        cpu=cpu,
     )
 
 
@@ -111,7 +113,8 @@ def memory_of(model: nn.Module, footprint: Footprint, setup: Setup, overhead: fl
     if setup.accumulate > 1:
         return _sum(weights, gradients, optimizer, footprint.activations, buffers)
     step = _optimizer_step(model, setup)
-    peak = weights + optimizer + max(footprint.together, gradients + step) + buffers
+    passing = footprint.together + step if setup.cpu else max(footprint.together, gradients + step)
+    peak = weights + optimizer + passing + buffers
     return Memory(weights, gradients, optimizer, footprint.activations, buffers, peak)
 
 
@@ -147,11 +150,20 @@ def _optimizer_state(model: nn.Module, setup: Setup) -> float:
 
 
 def _optimizer_step(model: nn.Module, setup: Setup) -> float:
-    """What the optimiser makes and forgets in its step: Muon stacks the updates of matrices of one shape."""
+    """What the optimiser makes and forgets in its step: Muon works on all matrices of one shape at once."""
     if setup.optimizer != "muon":
         return 0.0
-    by_shape: dict[Any, int] = defaultdict(int)
-    for weight in model.parameters():
-        if weight.requires_grad and weight.ndim >= 2:
-            by_shape[weight.flatten(1).shape] += weight.numel()
-    return 14.0 * max(by_shape.values(), default=0)  # in 32 bits, and five times in 16
+    counts = Counter(
+        weight.flatten(1).shape for weight in model.parameters() if weight.requires_grad and weight.ndim >= 2
+    )
+    size = 4 if setup.cpu else 2  # of the numbers it is done in
+    return max(
+        (count * _orthogonal_bytes(min(shape), max(shape), size) for shape, count in counts.items()),
+        default=0.0,
+    )
+
+
+def _orthogonal_bytes(short: int, long: int, size: int) -> float:
+    """Alive at once while a matrix's update, in 32 bits, is made orthogonal: copies of it, and squares."""
+    whole, square = short * long, short * short
+    return 4.0 * whole + size * max(4 * whole + square, 3 * (whole + square))

@@ -18,16 +18,27 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from st_llm_cli.recipe import load_recipe
+from tests.performance.wide import wide_checkpoint
 from tests.training.small import small_recipe
 
+TRAIN = "stages.0.train."
+FOUR, TWO, HALF = f"{TRAIN}batch_size=4", f"{TRAIN}batch_size=2", f"{TRAIN}precision=bfloat16"
+LONG, LESS = "video.num_frames=64", f"{TRAIN}gradient_checkpointing=true"
+LORA = "model.lora={}"
 RUNS = (
-    ("stages.0.train.batch_size=4",),
-    ("stages.0.train.batch_size=4", "stages.0.train.precision=bfloat16"),
-    ("stages.0.train.batch_size=4", "stages.0.train.gradient_checkpointing=true"),
-    ("stages.0.train.batch_size=2", "stages.0.train.freeze=[]"),
+    (FOUR,),
+    (FOUR, HALF),
+    (FOUR, LESS),
+    (TWO, f"{TRAIN}freeze=[]"),
+    (LONG,),
+    (LONG, TWO, LESS, HALF),
+    (TWO, f"{TRAIN}accumulate=2"),
+    (TWO, f"{TRAIN}optimizer=muon"),
+    (FOUR, LORA),
+    (f"{TRAIN}batch_size=8",),
 )
 """Changes to the recipe 'wide'; all of them take more than 1 GB."""
-SHORT = ("stages.0.train.steps=3", "stages.0.train.warmup_steps=0")
+SHORT = (f"{TRAIN}steps=3", f"{TRAIN}warmup_steps=0")
 
 
 def measured(settings: tuple[str, ...], connection: Any) -> None:
@@ -51,14 +62,17 @@ def ratio(settings: tuple[str, ...]) -> tuple[float, float]:
     """Bytes measured and predicted."""
     from st_llm_cli.stages.plan_training import plan
 
+    settings += SHORT
+    if LORA in settings:  # it needs a checkpoint to stand on
+        settings += ("model.new=null", f"model.checkpoint={wide_checkpoint()}")
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=measured, args=((*settings, *SHORT), sender))
+    process = context.Process(target=measured, args=(settings, sender))
     process.start()
     sender.close()
     taken = receiver.recv()
     process.join()
-    planned = plan(load_recipe("wide", (*settings, *SHORT)), device="cpu")
+    planned = plan(load_recipe("wide", settings), device="cpu")
     return taken, planned.stages[0].memory.peak
 
 
@@ -69,9 +83,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for number in parser.parse_args().runs:
         taken, predicted = ratio(RUNS[number])
-        what = ", ".join(each.split(".")[-1] for each in RUNS[number])
+        what = ", ".join(each.removeprefix(TRAIN) for each in RUNS[number])
         print(  # noqa: T201
-            f"{what:<46}{taken / 1e9:6.2f} GB measured {predicted / 1e9:6.2f} predicted  "
+            f"{what:<72}{taken / 1e9:6.2f} GB measured {predicted / 1e9:6.2f} predicted  "
             f"{predicted / taken:.2f}",
             flush=True,
         )

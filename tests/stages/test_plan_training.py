@@ -6,6 +6,7 @@ from st_llm_cli.model.variants import VARIANTS
 from st_llm_cli.recipe import list_recipes, load_recipe
 from st_llm_cli.recipe.schema import Recipe, Variant
 from st_llm_cli.stages.plan_training import cached_level, plan, planned_config, refuse_what_cannot_fit
+from st_llm_cli.training.devices import named_device
 from st_llm_cli.training.method import apply_method
 from tests.training.small import small_recipe
 
@@ -23,6 +24,13 @@ def test_a_plan_counts_parameters_by_part_and_says_whether_they_learn() -> None:
     assert learns == {"vision encoder": False, "Q-Former": False, "projection": True, "language model": True}
     assert stage.shape.video_tokens == 12 and stage.shape.kept_tokens == 6
     assert stage.samples == 8 and stage.hours > 0
+
+
+def test_a_cpu_loses_memory_to_holes_between_activations() -> None:
+    cpu = named_device("cpu", "float32")
+    memory = plan(small_recipe({}), device="cpu").stages[0].memory
+    assert cpu.holes > 0 and named_device("h200", "float32").holes == 0
+    assert memory.buffers == pytest.approx(cpu.overhead + cpu.holes * memory.activations)
 
 
 def test_layers_that_a_stage_adds_are_counted_from_then_on() -> None:

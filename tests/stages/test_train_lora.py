@@ -13,6 +13,7 @@ from st_llm_cli.stages.export import export
 from st_llm_cli.stages.train import run
 from tests.micro import write_micro_checkpoint
 from tests.training.small import small_recipe
+from tests.training.test_costs import small_model
 
 LORA = {"rank": 2, "alpha": 8.0}
 
@@ -94,6 +95,14 @@ def test_four_bits_need_a_library_that_is_named(
         TrainingError, match=r"bitsandbytes is not installed \(pip install 'stllm\[quant\]'\)"
     ):
         run(recipe_on(base, {}, quantize="4bit"), tmp_path / "run")
+
+
+def test_weights_in_four_bits_stay_as_they_are_in_a_pass_without_gradients() -> None:
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    language_model = small_model(video_input="all").language_model
+    starting_point._to_four_bits(language_model)
+    packed = [each for each in language_model.modules() if isinstance(each, bitsandbytes.nn.Linear4bit)]
+    assert packed and not any(each.support_avx512bf16_for_cpu for each in packed)
 
 
 def test_a_checkpoint_is_given_the_objective_that_the_recipe_names(base: Path, tmp_path: Path) -> None:

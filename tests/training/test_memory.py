@@ -1,10 +1,16 @@
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from st_llm_cli.training.memory import Setup, memory_of, setup_of
+from st_llm_cli.training.optimizer import Muon
 from st_llm_cli.training.rehearsal import Footprint
 from tests.training.small import small_recipe
 
@@ -20,6 +26,45 @@ def test_plain_training_keeps_sixteen_bytes_a_weight() -> None:
 
 def test_accumulated_gradients_stay_beside_the_activations() -> None:
     assert memory_of(MODEL, STEP, Setup("bfloat16", accumulate=2)).peak == 4e6 + 8e6 + 4e6 + 5e6
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of tensors that are made, and those of them alive at the worst moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {each.untyped_storage()._cdata for each in tree_leaves(args) if isinstance(each, Tensor)}
+        made = func(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor) and each.untyped_storage()._cdata not in given | self.known:
+                storage = each.untyped_storage()
+                self.known.add(storage._cdata)
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self.forget, storage._cdata, storage.nbytes())
+        self.most = max(self.most, self.now)
+        return made
+
+    def forget(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.now -= size
+
+
+@pytest.mark.parametrize("shape", [(96, 32), (32, 64), (64, 64)])
+def test_a_step_of_muon_takes_what_is_planned(shape: tuple[int, int]) -> None:
+    model = nn.ModuleList([nn.Linear(*shape, bias=False) for _ in range(4)])
+    for weight in model.parameters():
+        weight.grad = torch.randn_like(weight)
+    optimizer = Muon([{"params": list(model.parameters()), "orthogonal": True}], lr=1e-3)
+    optimizer.step()
+    with Alive() as alive:
+        optimizer.step()
+    setup = Setup("float32", optimizer="muon", cpu=True)
+    memory = memory_of(model, Footprint(), setup)
+    assert memory.peak - memory.weights - memory.optimizer == pytest.approx(alive.most, rel=0.1)
 
 
 @pytest.mark.parametrize(
