@@ -54,13 +54,13 @@ def _from_folder(folder: Path) -> list[Sample]:
 
 def _from_lines(file: Path) -> list[Sample]:
     samples = []
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"is not JSON: {error}", where=where, fix="write one object a line") from error
         if not isinstance(row, dict):
             raise DataError("is not an object", where=where, fix="write one object a line")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -11,6 +12,8 @@ from st_llm_cli.bench.sample import Media
 from st_llm_cli.errors import DataError
 
 Row = dict[str, Any]
+LONGEST_NAME = 255
+"""Bytes."""
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif")
 
 
@@ -22,7 +25,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         fix = "download the file again"
         raise DataError(f"is not JSON: {error}", where=str(path), fix=fix) from error
 
@@ -77,6 +80,8 @@ def text_in(row: Row, key: str, where: str) -> str:
         found = f"is {value!r}" if key in row else "is missing"
         have = ", ".join(row) or "nothing"
         raise DataError(f"'{key}' {found}", where=where, fix=f"the row has {have}; a text is needed")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise DataError(f"'{key}' holds half a character: {value!a}", where=where, fix="write it in full")
     return value
 
 
@@ -91,7 +96,11 @@ def seconds_in(row: Row, key: str, where: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"'{key}' is {value!r}", where=where, fix="a number of seconds is needed")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        what = f"'{key}' is a number of {len(str(value))} digits"
+        raise DataError(what, where=where, fix="a number of seconds is needed") from error
 
 
 def name_problem(name: str) -> str | None:
@@ -101,6 +110,8 @@ def name_problem(name: str) -> str | None:
     windows, posix = PureWindowsPath(name), PurePosixPath(name)
     if posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in windows.parts:
         return f"its clip '{name}' lies outside of the data folder"
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in posix.parts):
+        return f"its clip '{name[:40]}…' has a longer name than a file can have"
     return None
 
 

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any, Protocol
 
 from st_llm_cli.errors import UsageError
@@ -108,18 +109,22 @@ class HttpJudge:
                 return _content(response.read(LARGEST_REPLY))
         except urllib.error.HTTPError as error:
             raise self._refusal(error, address) from error
-        except (OSError, ValueError) as error:  # not reached, cut off, too slow, or not HTTP
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            # not reached, cut off, too slow, not HTTP, or not JSON
             reason = getattr(error, "reason", None) or error
             raise NoReplyError(f"{type(error).__name__}: {reason}", passing=True) from error
 
     def _refusal(self, error: urllib.error.HTTPError, address: str) -> Exception:
-        said = error.read(200).decode("utf-8", "replace").strip()
+        try:
+            said = error.read(200).decode("utf-8", "replace").strip()
+        except (OSError, HTTPException):  # the status is what counts
+            said = ""
         what = f"status {error.code}" + (f": {said}" if said else "")
         if error.code in HOPELESS:
             fix = "check `judge_url`, `judge_model` and the key named by `judge_key_env`"
             return UsageError(f"the judge refuses with {what}", where=address, fix=fix)
         wait = error.headers.get("Retry-After", "")
-        seconds = float(wait) if wait.isdigit() else None
+        seconds = float(wait) if wait.isdecimal() else None
         return NoReplyError(what, passing=error.code in PASSING, wait_seconds=seconds)
 
 
@@ -214,9 +219,9 @@ def _content(body: bytes) -> str:
     try:
         parsed: Any = json.loads(body)
         content = parsed["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         shown = body[:80].decode("utf-8", "replace")
         raise NoReplyError(f"a response without a reply: {shown!r}", passing=True) from error
     if not isinstance(content, str) or not content.strip():
         raise NoReplyError("an empty reply", passing=True)
-    return content
+    return content.encode("utf-8", "replace").decode("utf-8")  # half a character cannot be kept

@@ -266,7 +266,7 @@ def _whole_lines(ledger: Path) -> list[dict[str, Any]]:
     entries = []
     for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
+            entry = json.loads(line.decode("utf-8", "surrogateescape"))
         except ValueError:
             entry = None
         if not isinstance(entry, dict) or "bytes" not in entry or ("settings" in entry) != (number == 1):
@@ -277,7 +277,7 @@ def _whole_lines(ledger: Path) -> list[dict[str, Any]]:
 
 
 def _write(file: BinaryIO, text: str) -> None:
-    file.write(text.encode("utf-8"))
+    file.write(text.encode("utf-8", "surrogateescape"))  # file names of any bytes stay what they are
     file.flush()
     os.fsync(file.fileno())
 

@@ -232,25 +232,36 @@ def _prediction_in(row: dict[str, Any], path: Path, number: int) -> Prediction:
         raise DataError(f"line {number} is no prediction, it {lacks}", where=str(path), fix=fix) from error
 
 
+def _text(row: dict[str, Any], key: str) -> str:
+    value = row[key]
+    if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise TypeError(f"'{key}' is {value!a}")
+    return value
+
+
 def _prediction_of(row: dict[str, Any]) -> Prediction:
+    candidates = row["candidates"]
+    if not isinstance(candidates, list) or not all(isinstance(text, str) for text in candidates):
+        raise TypeError(f"'candidates' is {candidates!a}")
     clips = tuple(
         Media(clip["name"], None, start_seconds=clip["start_seconds"], end_seconds=clip["end_seconds"])
         for clip in row["clips"]
     )
     sample = Sample(
-        row["id"],
-        row["task"],
-        row["kind"],
+        _text(row, "id"),
+        _text(row, "task"),
+        _text(row, "kind"),
         clips,
-        row["question"],
-        row["prompt"],
-        row["answer"],
-        tuple(row["candidates"]),
+        _text(row, "question"),
+        _text(row, "prompt"),
+        _text(row, "answer"),
+        tuple(candidates),
         row["group"],
         row["part"],
         check=row.get("check"),
     )
-    return Prediction(sample, row["reply"], row["option"], row["error"])
+    reply = None if row["reply"] is None else _text(row, "reply")
+    return Prediction(sample, reply, row["option"], row["error"])
 
 
 def _question_of(row: dict[str, Any]) -> dict[str, Any]:

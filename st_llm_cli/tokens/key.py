@@ -56,8 +56,8 @@ class Key:
 
 
 def digest_of(text: str) -> str:
-    """Digest of a text, 40 hexadecimal digits."""
-    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+    """Digest of a text, which may hold a file name of any bytes; 40 hexadecimal digits."""
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=20).hexdigest()
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

@@ -31,7 +31,8 @@ class Source:
     delivered_frames: int
     """Frames known to be there and not known to be damaged: those a sampler chose from."""
     rotation: int
-    """Anticlockwise turn that was applied to the stored pictures, in degrees: 0, 90, 180 or 270."""
+    """Anticlockwise turn that was applied to the stored pictures, in degrees: 0, 90, 180 or 270. decord and
+    torchcodec turn pictures too, but do not say by how much: 0."""
     damaged_packets: int = 0
     """Packets that did not decode; with the frames that depended on them, these were left out."""
     fallback_reason: str | None = None

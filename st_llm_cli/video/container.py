@@ -59,7 +59,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     av.logging.set_level(None)
     try:
         # "file:" keeps FFmpeg from taking a name with a colon for an address; the white list, from the web.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        # Titles in another code than UTF-8 are no reason to refuse the pictures.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise _cannot_open(path, error) from error
     try:

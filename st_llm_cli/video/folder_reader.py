@@ -29,10 +29,10 @@ def read_folder(request: Request) -> Clip:
             opened.
 
     Returns:
-        The clip. Pictures of another size than the first one are scaled to it.
+        The clip. Pictures of another size than the first one chosen are scaled to it.
 
     Raises:
-        NotAVideoError: If the folder holds no pictures.
+        NotAVideoError: If the folder holds no pictures, or a picture is animated.
         DamagedVideoError: If a picture cannot be read.
         VideoError: If there is nothing in the part asked for.
     """
@@ -73,8 +73,12 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 def _open_picture(path: Path, pictures: Pictures) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as stored:
-            picture = ImageOps.exif_transpose(stored).convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+            count = getattr(stored, "n_frames", 1)
+            if count > 1:
+                what = f"is an animated picture of {count} frames, and only gifs are read as videos"
+                raise NotAVideoError(what, where=str(path), fix="convert it to mp4 or gif")
+            picture = _in_eight_bits(ImageOps.exif_transpose(stored)).convert("RGB")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DamagedVideoError(
             f"cannot be read as a picture ({str(error).splitlines()[0]})",
             where=str(path),
@@ -83,3 +87,10 @@ def _open_picture(path: Path, pictures: Pictures) -> NDArray[np.uint8]:
     if pictures.width and picture.size != (pictures.width, pictures.height):
         picture = picture.resize((pictures.width, pictures.height), Image.Resampling.BICUBIC)
     return np.asarray(picture)
+
+
+def _in_eight_bits(picture: Image.Image) -> Image.Image:
+    """Scale grey levels of 16 bits, which Pillow would cut off at 255."""
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8))

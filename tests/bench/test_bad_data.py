@@ -122,6 +122,7 @@ def test_folder_that_is_not_there_is_refused(own: Set, tmp_path: Path) -> None:
         (b'[{"video": "\xff\xfe"}]', "is not UTF-8"),
         (b'[{"video": ', "is not JSON"),
         (b"", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
         (b"7", "does not hold|is not an object"),
         (b'["a"]', "does not hold|is not an object"),
         (b'{"a": 7}', "does not hold|'video' is missing"),
@@ -165,6 +166,32 @@ def test_clip_outside_of_the_folder_is_a_counted_row(own: Set, name: str, tmp_pa
     (sample,) = own.load(own.write(tmp_path / "data", own.row, name))
     assert sample.problem is not None and "outside of the data folder" in sample.problem
     assert [clip.path for clip in sample.clips] == [None]
+
+
+@every_set
+def test_clip_with_a_name_that_no_file_can_have_is_a_counted_row(own: Set, tmp_path: Path) -> None:
+    (sample,) = own.load(own.write(tmp_path, own.row, "é" * 200 + ".mp4"))
+    assert sample.problem is not None and "longer name than a file can have" in sample.problem
+
+
+@every_set
+def test_half_a_character_is_named(own: Set, tmp_path: Path) -> None:
+    row = {**own.row, own.text: "What is \ud800?"}
+    assert "half a character" in refusal(own, own.write(tmp_path, row))
+
+
+def test_time_beyond_all_numbers_is_named(tmp_path: Path) -> None:
+    own = SETS["custom lines"]
+    assert "'start' is a number of 401 digits" in refusal(
+        own, own.write(tmp_path, {**CHOICE, "start": 10**400})
+    )
+
+
+def test_line_of_a_file_ends_where_json_says(tmp_path: Path) -> None:
+    own = SETS["custom lines"]
+    row = json.dumps({**CHOICE, "question": "What\u2028is it?"}, ensure_ascii=False)
+    (sample,) = own.load(own.bytes(tmp_path, row.encode() + b"\r\n"))
+    assert "What\u2028is it?" in sample.question
 
 
 @every_set

@@ -38,6 +38,21 @@ def test_folder_names_each_video_in_order(describe: Stllm, clips: Path) -> None:
     assert videos == [str(clips / "a.mp4"), str(clips / "b.webm"), str(clips / "deep" / "c.mkv")]
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "txt"])
+def test_file_name_that_is_no_text_stays_what_it_is(
+    ending: str, describe: Stllm, clips: Path, tmp_path: Path
+) -> None:
+    folder, output = tmp_path / "in", tmp_path / f"out.{ending}"
+    folder.mkdir()
+    name = folder / os.fsdecode(b"caf\xe9.mp4")
+    name.write_bytes((clips / "a.mp4").read_bytes())
+    (folder / "new\nline.mp4").write_bytes((clips / "a.mp4").read_bytes())
+    for _ in range(2):  # the second time nothing is left to do
+        ran = describe(folder, "--output", output)
+        assert ran.code == 0, ran.err
+        assert os.fsencode(name) in output.read_bytes()
+
+
 def test_damage_is_told_in_one_line_and_in_the_json(describe: Stllm, clips: Path) -> None:
     path = Path(__file__).parents[1] / "data" / "videos" / "corrupt_middle.mp4"
     lost = "243 of the 300 frames it promises can be read"

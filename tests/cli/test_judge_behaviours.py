@@ -134,7 +134,7 @@ def test_predictions_of_another_schema_are_an_error_that_names_the_line(stllm: S
     theirs.write_text(json.dumps(row) + "\n")
     ran = stllm("rescore", theirs)
     assert ran.code == 1
-    assert f"{theirs}: line 1 is no prediction, it lacks 'clips'" in ran.err
+    assert f"{theirs}: line 1 is no prediction, it lacks 'candidates'" in ran.err
     assert "give a file" in ran.err and "Traceback" not in ran.err
 
 

@@ -350,6 +350,25 @@ def test_predictions_that_cannot_be_read_back(content: str | None, message: str,
         read_predictions(tmp_path / NAME)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("reply", 5),
+        ("reply", "\ud800"),
+        ("candidates", [1, 2]),
+        ("task", 3),
+        ("id", 4),
+        ("answer", None),
+    ],
+)
+def test_prediction_of_another_type_is_named(key: str, value: object, tmp_path: Path) -> None:
+    run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), tmp_path)
+    (row,) = rows(tmp_path)
+    (tmp_path / NAME).write_text(json.dumps({**row, key: value}) + "\n")
+    with pytest.raises(DataError, match=f"line 1 is no prediction, it holds something else: '{key}' is"):
+        read_predictions(tmp_path / NAME)
+
+
 def test_evaluate_from_python_gives_the_numbers_of_a_run(tmp_path: Path) -> None:
     report = evaluate(Rote(), "tvbench", data=str(MINI / "tvbench"))
     assert report == run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path).report

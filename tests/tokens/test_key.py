@@ -1,8 +1,9 @@
 import dataclasses
+import os
 
 import pytest
 
-from st_llm_cli.tokens.key import Key
+from st_llm_cli.tokens.key import Key, digest_of
 
 KEY = Key(
     media="sha256:ab",
@@ -56,3 +57,7 @@ def test_vision_features_belong_to_no_question() -> None:
 def test_unknown_level_is_refused() -> None:
     with pytest.raises(ValueError, match="level 'patches'; it can be 'frames', 'queries'"):
         dataclasses.replace(KEY, level="patches")
+
+
+def test_a_file_name_of_any_bytes_has_a_digest() -> None:
+    assert digest_of(os.fsdecode(b"caf\xe9.mp4")) != digest_of("café.mp4")

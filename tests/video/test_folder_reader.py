@@ -106,6 +106,27 @@ def test_a_damaged_picture_that_is_not_chosen_does_no_harm(frames: Path) -> None
     assert levels(frames, num_frames=2) == [40, 100]
 
 
+def test_a_picture_whose_header_is_cut_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "0.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\x05IHDR\x00\x00\x00\x08\x00" + b"\x00" * 4)
+    with pytest.raises(DamagedVideoError, match="cannot be read as a picture"):
+        read_clip(path, num_frames=1)
+
+
+def test_grey_levels_of_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+    for number, level in enumerate((0, 20_000, 40_000)):
+        Image.fromarray(np.full((6, 8), level, np.uint16)).save(tmp_path / f"{number}.png")
+    assert levels(tmp_path, num_frames=3) == [0, 78, 156]
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png"])
+def test_an_animated_picture_is_not_taken_for_one_that_stands_still(tmp_path: Path, suffix: str) -> None:
+    first, *rest = [Image.new("RGB", (8, 6), (level, 0, 0)) for level in (0, 90, 180)]
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=rest)
+    with pytest.raises(NotAVideoError, match="animated picture of 3 frames"):
+        read_clip(tmp_path / f"a.{suffix}", num_frames=2)
+
+
 def test_a_start_after_the_last_picture_is_an_error(frames: Path) -> None:
     with pytest.raises(VideoError, match=r"ends after 4\.0 s, the clip was to start at 5\.0 s"):
         read_clip(frames, start=5.0)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -36,6 +37,22 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(VideoNotFoundError) as caught:
         read_clip(tmp_path / "dog.mp4")
     assert str(caught.value) == f"{tmp_path / 'dog.mp4'}: no such file or folder (check the path)"
+
+
+def test_a_title_in_another_code_than_utf8_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = tmp_path / "titled.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Caf# in Zuerich"
+        stream: Any = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert b"Caf# in" in content
+    path.write_bytes(content.replace(b"Caf# in", b"Caf\xe9 in"))
+    assert read_clip(path, num_frames=5).source.delivered_frames == 5
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
