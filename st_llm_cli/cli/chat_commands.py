@@ -37,7 +37,7 @@ def run_command(desk: Desk, line: str) -> None:
     name, _, argument = line.strip().removeprefix("/").partition(" ")
     name = ALIASES.get(name.lower(), name.lower())
     if name not in COMMANDS:
-        if name and Path(line.strip()).exists():
+        if name and _is_there(line.strip()):
             raise UsageError("a path, not a command", where=line.strip(), fix=f"/video {line.strip()}")
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         fix = f"did you mean /{close[0]}?" if close else "/help lists what there is"
@@ -84,7 +84,7 @@ def clip(desk: Desk, argument: str) -> None:
 
 def frames(desk: Desk, argument: str) -> None:
     """Look at more or fewer frames of the last video."""
-    if not argument.isdecimal() or int(argument) < 1:
+    if not argument.isdecimal() or len(argument) > 6 or int(argument) < 1:
         raise UsageError(f"'{argument}' is not a number of frames", where="/frames", fix="write /frames 16")
     desk.introduce(desk.chat.look_again(num_frames=int(argument), fps=None))
 
@@ -118,13 +118,14 @@ def save(desk: Desk, argument: str) -> None:
     """Write the conversation down."""
     from st_llm_cli.stages.chat_file import save_chat
 
-    given = Path(argument).expanduser() if argument else None
+    given = _path(argument, "/save") if argument else None
     if given is None and desk.saved is None:
         stem = desk.chat.seen[-1].view.path.stem if desk.chat.seen else "conversation"
         given = Path(f"{stem}.chat.json")
     path = given or desk.saved
     assert path is not None
-    if path.exists() and path != desk.saved:
+    own = desk.saved is not None and path.resolve() == desk.saved.resolve()
+    if path.exists() and not own:
         raise UsageError("there is a file of this name", where=str(path), fix="/save OTHER-NAME")
     save_chat(desk.chat, path)
     desk.saved = path
@@ -137,7 +138,7 @@ def load(desk: Desk, argument: str) -> None:
 
     if not argument:
         raise UsageError("which conversation?", where="/load", fix="write /load FILE")
-    path = Path(argument).expanduser()
+    path = _path(argument, "/load")
     desk.chat = load_chat(path, desk.chat.model, max_turns=desk.chat.max_turns)
     desk.saved = path
     for seen in desk.chat.seen:
@@ -223,8 +224,8 @@ def leave(desk: Desk, argument: str) -> None:
 
 def _videos(argument: str, command: str) -> list[tuple[Path, float | None, float | None]]:
     """Paths behind a command, each with the stretch of time that may follow it."""
-    if Path(argument).expanduser().exists() and argument:
-        return [(Path(argument).expanduser(), None, None)]
+    if argument and _is_there(argument):
+        return [(_path(argument, command), None, None)]
     try:
         words = shlex.split(argument)
     except ValueError as error:
@@ -233,12 +234,37 @@ def _videos(argument: str, command: str) -> list[tuple[Path, float | None, float
         raise UsageError("which video?", where=command, fix=f"write {command} FILE")
     found: list[tuple[Path, float | None, float | None]] = []
     for word in words:
-        path = Path(word).expanduser()
+        path = _path(word, command)
         if found and word[:1] in "-0123456789" and "-" in word and not path.exists():
             found[-1] = (found[-1][0], *window_of(word, command))
         else:
             found.append((path, None, None))
     return found
+
+
+def _path(text: str, command: str) -> Path:
+    """Take what stands behind a command for the name of a file.
+
+    Raises:
+        UsageError: If no file can be called so.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.lstat()
+    except FileNotFoundError:
+        return path
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        what = f"no file can be there: {reason}"
+        raise UsageError(what, where=f"{command} {text[:60]}", fix="check the name") from error
+    return path
+
+
+def _is_there(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (RuntimeError, OSError):  # nobody of this name, or a name that no file can have
+        return False
 
 
 COMMANDS = {

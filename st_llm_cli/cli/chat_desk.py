@@ -15,6 +15,7 @@ from rich.console import Console
 from st_llm_cli.cli.picture_terminal import Screen, look_at_terminal
 from st_llm_cli.cli.screen import note
 from st_llm_cli.cli.times import clock
+from st_llm_cli.errors import StllmError
 
 if TYPE_CHECKING:
     from st_llm_cli.model.generation import Generation
@@ -189,3 +190,25 @@ def _speed(turn: Turn) -> str:
 
 def _short(name: str, width: int) -> str:
     return name if len(name) <= width else f"{name[: width - 1]}…"
+
+
+@contextmanager
+def told_if_unforeseen(line: str) -> Iterator[None]:
+    """Turn an error that nobody foresaw into one that is told: it must not end the conversation.
+
+    Args:
+        line: What was asked for.
+
+    Raises:
+        StllmError: In its place.
+    """
+    try:
+        yield
+    except StllmError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:
+            raise  # nobody reads what is written any more
+        what = f"failed in a way nobody foresaw: {type(error).__name__}: {error}"
+        fix = "the conversation is still there; /save keeps it"
+        raise StllmError(what, where=f"'{line[:40]}'", fix=fix) from error

@@ -23,7 +23,7 @@ def answer_lines(desk: Desk, lines: Iterable[str], *, as_json: bool) -> bool:
     A line that does not work is reported on standard error, and the next one follows.
     """
     from st_llm_cli.cli.chat_commands import run_command
-    from st_llm_cli.cli.chat_desk import answer, write_plain
+    from st_llm_cli.cli.chat_desk import answer, told_if_unforeseen, write_plain
 
     def hold_back(pieces: Iterator[str]) -> None:
         for _ in pieces:
@@ -34,19 +34,21 @@ def answer_lines(desk: Desk, lines: Iterable[str], *, as_json: bool) -> bool:
         heard = True
         try:
             if line.startswith("/"):
-                run_command(desk, line)
-            else:
+                with told_if_unforeseen(line):
+                    run_command(desk, line)
+                if desk.leaving:
+                    break
+                continue
+            with told_if_unforeseen(line):
                 turn = answer(desk, line, hold_back if as_json else write_plain)
-                if turn is None or turn.ending == "stopped":
-                    raise KeyboardInterrupt  # a script that is interrupted goes no further
-                if as_json:
-                    row = {"question": turn.question, "answer": turn.answer, "ending": turn.ending}
-                    typer.echo(json.dumps(row, ensure_ascii=False))
+            if turn is None or turn.ending == "stopped":
+                raise KeyboardInterrupt  # a script that is interrupted goes no further
+            if as_json:
+                row = {"question": turn.question, "answer": turn.answer, "ending": turn.ending}
+                typer.echo(json.dumps(row, ensure_ascii=False))
         except StllmError as error:
             show_error(error, IN_CHAT if line.startswith("/") else OPTIONS)
             worked = False
-        if desk.leaving:
-            break
     if not heard:
         fix = 'pipe questions to it, a line each, or ask with --question "…"'
         raise UsageError("no question came", where="standard input", fix=fix)

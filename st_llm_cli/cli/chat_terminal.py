@@ -18,7 +18,7 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from st_llm_cli.cli.chat_commands import COMMANDS, run_command
-from st_llm_cli.cli.chat_desk import Desk, answer, write_plain
+from st_llm_cli.cli.chat_desk import Desk, answer, told_if_unforeseen, write_plain
 from st_llm_cli.cli.option_names import IN_CHAT
 from st_llm_cli.cli.screen import show_error
 from st_llm_cli.errors import StllmError
@@ -52,10 +52,11 @@ def converse(desk: Desk) -> None:
 def hear(desk: Desk, line: str) -> None:
     """Do what a line asks for: a command, or an answer."""
     try:
-        if line.startswith("/"):
-            run_command(desk, line)
-        else:
-            answer(desk, line, lambda pieces: write_markdown(desk, pieces))
+        with told_if_unforeseen(line):
+            if line.startswith("/"):
+                run_command(desk, line)
+            else:
+                answer(desk, line, lambda pieces: write_markdown(desk, pieces))
     except StllmError as error:
         show_error(error, IN_CHAT)
     except KeyboardInterrupt:
@@ -120,7 +121,12 @@ class SlashCompleter(Completer):
                 if command.startswith(name):
                     yield Completion(command, -len(name), display_meta=details.about)
         elif name in PATHS_AFTER:
-            yield from self._paths.get_completions(Document(argument.lstrip()), complete_event)
+            # A name may have blanks, and several names may follow each other.
+            for typed in (argument.lstrip(), argument.rpartition(" ")[2]):
+                found = list(self._paths.get_completions(Document(typed), complete_event))
+                if found:
+                    yield from found
+                    return
         elif name == "set":
             yield from (
                 Completion(option, -len(argument))

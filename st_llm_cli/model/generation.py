@@ -10,6 +10,9 @@ from st_llm_cli.errors import UsageError
 TOP_K = 50
 """Words a draw chooses from at most: transformers' own default."""
 
+LOWEST_TEMPERATURE = 1e-4
+"""Above 0; what is drawn at it is the likeliest word."""
+
 MOST_BEAMS = 64
 """Beams, each of which holds keys and values of the whole conversation."""
 
@@ -39,7 +42,7 @@ class Generation:
         """
         for name, fits, fix in (
             ("max_new_tokens", self.max_new_tokens >= 1, "give at least 1"),
-            ("temperature", 0 <= self.temperature < float("inf"), "0 is greedy, 0.7 is usual"),
+            ("temperature", _is_temperature(self.temperature), "0 is greedy, 0.7 is usual"),
             ("top_p", 0 < self.top_p <= 1, "give a share above 0, at most 1"),
             ("num_beams", 1 <= self.num_beams <= MOST_BEAMS, f"give 1 to {MOST_BEAMS}"),
             ("repetition_penalty", 0 < self.repetition_penalty < float("inf"), "1 repeats freely, 1.2 less"),
@@ -60,6 +63,11 @@ class Generation:
             "repetition_penalty": self.repetition_penalty,
             **(drawn if self.temperature else {"do_sample": False}),
         }
+
+
+def _is_temperature(value: float) -> bool:
+    """Whether words can be drawn so: scores divided by less would leave the range of numbers."""
+    return value == 0 or LOWEST_TEMPERATURE <= value < float("inf")
 
 
 def generation_of(**given: Any) -> Generation:

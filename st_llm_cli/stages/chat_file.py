@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MOST_FILES_SEARCHED = 20_000
-"""Files looked at, by size first, when a video is not where it was."""
+"""Files looked at in each place, by size first, when a video is not where it was."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def save_chat(chat: Chat, path: Path) -> None:
             for turn in chat.turns
         ],
     }
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(path)
@@ -83,7 +83,7 @@ def load_chat(path: Path, model: VideoModel, *, max_turns: int | None = None) ->
         clips = [_saved_clip(row) for row in content["clips"]]
         turns = [_turn(row, model.model.config.text_config.vocab_size) for row in content["turns"]]
         chat = Chat(model, visual_tokens=content["visual_tokens"], max_turns=max_turns)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         what = f"a conversation with something missing or of a wrong kind: {error}"
         raise DataError(what, where=str(path), fix="load another copy of it") from error
     for number in range(len(turns) + 1):
@@ -108,7 +108,7 @@ def find_video(path: Path, digest: str | None, size_bytes: int, saved_file: Path
     if path.exists() and digest in (None, content_digest(path)):
         return path
     if digest is not None and size_bytes:
-        near = (saved_file.absolute().parent, Path.cwd(), path.parent)
+        near = (saved_file.absolute().parent, path.parent, Path.cwd())
         for candidate in _files_of_size(dict.fromkeys(near), size_bytes):
             if content_digest(candidate) == digest:
                 return candidate
@@ -148,6 +148,11 @@ def _clip_row(chat: Chat, number: int) -> dict[str, Any]:
 
 def _saved_clip(row: dict[str, Any]) -> _SavedClip:
     digest = None if row["digest"] is None else str(row["digest"])
+    for name, kind in (("start", float), ("end", float), ("num_frames", int), ("fps", float)):
+        if row[name] is not None and not isinstance(row[name], (kind, int)):
+            raise TypeError(f"'{name}' is {row[name]!r}")
+    if int(row["shown_after"]) < 0:
+        raise ValueError(f"'shown_after' is {row['shown_after']}")
     view = View(
         Path(row["path"]), row["start"], row["end"], row["num_frames"], row["fps"], str(row["reader"])
     )
@@ -171,7 +176,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         raise DataError(what, where=str(path), fix="give a file that /save wrote") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError("not JSON", where=str(path), fix="give a file that /save wrote") from error
     if not isinstance(content, dict) or "stllm_chat" not in content:
         raise DataError("no saved conversation", where=str(path), fix="give a file that /save wrote")
@@ -190,13 +195,13 @@ def _check_model(content: dict[str, Any], model: VideoModel, path: Path) -> None
 
 
 def _files_of_size(folders: dict[Path, None], size_bytes: int) -> Iterator[Path]:
-    looked_at = 0
     for folder in folders:
+        looked_at = 0
         for place, _, names in os.walk(folder):
             for name in names:
                 looked_at += 1
                 if looked_at > MOST_FILES_SEARCHED:
-                    return
+                    break
                 file = Path(place, name)
                 try:
                     if file.stat().st_size == size_bytes:

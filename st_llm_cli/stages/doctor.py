@@ -207,7 +207,7 @@ def _check_cache(given: str | None) -> Check:
             file.write(b"1")
         free = shutil.disk_usage(root).free
     except OSError as error:
-        fix = "export STLLM_CACHE=off, or a folder you may write to in its place"
+        fix = "give --cache DIR, a folder you may write to, or --cache off"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fix = _make_room(root)
         raise CacheError(f"cannot be written: {error.strerror}", where=str(root), fix=fix) from error

@@ -4,6 +4,7 @@ import io
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from st_llm_cli.cli.chat_commands import COMMANDS, run_command
 from st_llm_cli.cli.chat_desk import Desk, answer, stop_on_interrupt
+from st_llm_cli.cli.chat_script import answer_lines
 from st_llm_cli.errors import StllmError
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.stages.chat import Chat, View
@@ -277,6 +279,27 @@ def test_saving_never_replaces_another_file(desk: Desk, tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_saving_leaves_other_files_alone_and_knows_its_own(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "a.json.part").write_text("mine")
+    do(desk, "/save a.json")
+    assert (tmp_path / "a.json.part").read_text() == "mine"
+    do(desk, f"/save {tmp_path / 'a.json'}")
+    assert sorted(path.name for path in tmp_path.glob("*a.json*")) == ["a.json", "a.json.part"]
+
+
+def test_what_nobody_foresaw_does_not_end_a_conversation(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(desk: Desk, argument: str) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setitem(COMMANDS, "show", replace(COMMANDS["show"], run=fail))
+    assert not answer_lines(desk, ["/show", "What moves?"], as_json=False)
+    ran = capsys.readouterr()
+    assert "'/show': failed in a way nobody foresaw: RuntimeError: boom" in ran.err
+    assert ran.out.strip() and len(desk.chat.turns) == 1
+
+
 def test_options_are_changed_by_name(desk: Desk) -> None:
     assert do(desk, "/set temperature 0.5") == "temperature is 0.5 now, was 0.0\n"
     assert do(desk, "/set --max-new-tokens=7") == "max_new_tokens is 7 now, was 4\n"
@@ -319,6 +342,24 @@ def test_why_not_working_names_what_is_wrong(desk: Desk) -> None:
         ("/clip 3", "/clip: '3' is not a stretch of time (write 0:10-0:25 or 0:10-)"),
         ("/frames 0", "/frames: '0' is not a number of frames (write /frames 16)"),
         ("/frames 5000", "num_frames: 5000 frames, and this model reads 682 at most (give at most 682)"),
+        ("/frames " + "9" * 5000, f"/frames: '{'9' * 5000}' is not a number of frames (write /frames 16)"),
+        (
+            "/video ~no/x.mp4",
+            "/video ~no/x.mp4: no file can be there: Could not determine home directory. (check the name)",
+        ),
+        (
+            "/save ~no.json",
+            "/save ~no.json: no file can be there: Could not determine home directory. (check the name)",
+        ),
+        (
+            "/save " + "a" * 300,
+            f"/save {'a' * 60}: no file can be there: File name too long (check the name)",
+        ),
+        ("/" + "what " * 100, "/what: no such command (/help lists what there is)"),
+        (
+            "/set temperature 1e-320",
+            "temperature: 1e-320 does not work (0 is greedy, 0.7 is usual)",
+        ),
         ("/set temprature 1", "/set: no option 'temprature' (did you mean temperature?)"),
         (
             "/set pictures gif",

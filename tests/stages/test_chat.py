@@ -214,6 +214,40 @@ def test_what_was_said_can_be_saved_without_the_video(
     assert len(load_chat(tmp_path / "saved.json", model).turns) == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bytes", float("inf")),
+        ("shown_after", float("inf")),
+        ("shown_after", -1),
+        ("num_frames", "8"),
+        ("start", []),
+    ],
+)
+def test_a_clip_of_a_wrong_kind_is_refused(key: str, value: object, chat: Chat, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    save_chat(chat, saved)
+    content = json.loads(saved.read_text())
+    content["clips"][0][key] = value
+    saved.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="something missing or of a wrong kind"):
+        load_chat(saved, chat.model)
+
+
+def test_a_full_folder_does_not_hide_the_others(
+    chat: Chat, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_chat(chat, tmp_path / "saved.json")
+    full = tmp_path / "full"
+    full.mkdir()
+    for number in range(4):
+        (full / str(number)).touch()
+    (videos / "a.mp4").rename(videos / "renamed.mp4")
+    monkeypatch.chdir(full)
+    monkeypatch.setattr("st_llm_cli.stages.chat_file.MOST_FILES_SEARCHED", 3)
+    assert load_chat(tmp_path / "saved.json", chat.model).seen[0].view.path.name == "renamed.mp4"
+
+
 def test_a_conversation_with_another_model_is_refused(chat: Chat, tmp_path: Path) -> None:
     save_chat(chat, tmp_path / "saved.json")
     other = load_model(str(write_micro_checkpoint(tmp_path / "other", seed=5)))
@@ -232,6 +266,7 @@ def test_a_model_is_known_again_whatever_type_it_is_loaded_in(checkpoint: Path, 
         (None, "cannot be read: No such file"),
         ("{", "not JSON"),
         ("[]", "no saved conversation"),
+        ("[" * 200_000, "not JSON"),
         ({"stllm_chat": 99}, "of format 99, this version reads format 1"),
         ({"clips": [{}]}, "something missing or of a wrong kind"),
         (

@@ -65,7 +65,7 @@ def test_a_cache_that_cannot_be_written_is_broken(micro: Path, tmp_path: Path) -
     cache = checks(micro, tmp_path / "file")["cache"]
     assert cache.state == "broken"
     assert str(tmp_path / "file") in cache.found
-    assert cache.fix == "export STLLM_CACHE=off, or a folder you may write to in its place"
+    assert cache.fix == "give --cache DIR, a folder you may write to, or --cache off"
 
 
 def test_a_reader_that_shows_other_pictures_is_broken(
