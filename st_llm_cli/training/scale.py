@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
 import os
@@ -63,6 +64,8 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     for stage in stages:
         _check_precision(stage)
     choose_accelerator()
+    if process_count() > 1:
+        atexit.register(_leave_group)
     shared = [stage for stage in stages if stage.deepspeed is not None]
     if not shared:
         return
@@ -78,6 +81,14 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     if "RANK" not in os.environ:
         # Without these DeepSpeed asks MPI, which few machines have.
         os.environ.update(environment_of(rank=0, processes=1, port=free_port()))
+
+
+def _leave_group() -> None:
+    """Part from the other processes: threads that still wait for them would end this one with SIGABRT."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def choose_accelerator() -> None:
