@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,10 @@ from st_llm_cli.cli.screen import note, only_results_on_stdout
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.cli.train_screen import training_progress
 from st_llm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from st_llm_cli.stages.train import TrainResult
+    from st_llm_cli.tokens.store import TokenCache
 
 SCALE = "Several processes"
 
@@ -97,7 +101,7 @@ def train(
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.train import run
-    from st_llm_cli.training.scale import is_main_process
+    from st_llm_cli.training.scale import is_main_process, leave_at_once, process_count
 
     loaded = load_recipe(recipe, settings or ())
     if tiny and dry_run:
@@ -123,8 +127,13 @@ def train(
     tokens = open_cache(cache)
     with training_progress(loaded) as show, only_results_on_stdout():
         result = run(loaded, folder, show, tokens, until)
-    if not is_main_process():
-        return
+    if is_main_process():
+        _show_result(result, folder, tokens, as_json=as_json)
+    if process_count() > 1:
+        leave_at_once()
+
+
+def _show_result(result: TrainResult, folder: Path, tokens: TokenCache | None, *, as_json: bool) -> None:
     note_use(tokens)
     for name in result.skipped:
         note(f"stage '{name}' was done already")

@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import json
 import os
 import shutil
 import socket
+import sys
 import sysconfig
 import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.recipe import recipes_folder
@@ -64,8 +64,6 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     for stage in stages:
         _check_precision(stage)
     choose_accelerator()
-    if process_count() > 1:
-        atexit.register(_leave_group)
     shared = [stage for stage in stages if stage.deepspeed is not None]
     if not shared:
         return
@@ -83,12 +81,14 @@ def prepare_environment(stages: Iterable[Train]) -> None:
         os.environ.update(environment_of(rank=0, processes=1, port=free_port()))
 
 
-def _leave_group() -> None:
-    """Part from the other processes: threads that still wait for them would end this one with SIGABRT."""
-    from torch import distributed
+def leave_at_once() -> NoReturn:
+    """End one of several processes, all of whose work is done and on disk.
 
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
+    Python would stop threads that are still inside the communication library, which ends some with SIGABRT.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def choose_accelerator() -> None:
