@@ -80,9 +80,14 @@ def text_in(row: Row, key: str, where: str) -> str:
         found = f"is {value!r}" if key in row else "is missing"
         have = ", ".join(row) or "nothing"
         raise DataError(f"'{key}' {found}", where=where, fix=f"the row has {have}; a text is needed")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if has_half_character(value):
         raise DataError(f"'{key}' holds half a character: {value!a}", where=where, fix="write it in full")
     return value
+
+
+def has_half_character(text: str) -> bool:
+    """Whether a text holds one half of a surrogate pair, which JSON may spell and no file can keep."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def seconds_in(row: Row, key: str, where: str) -> float | None:

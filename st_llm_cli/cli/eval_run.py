@@ -12,6 +12,8 @@ from st_llm_cli.cli.screen import note, progress_of
 from st_llm_cli.cli.token_cache import use_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from st_llm_cli.bench.gain import Gain
     from st_llm_cli.stages.eval import Result
     from st_llm_cli.stages.eval_job import Job
@@ -31,10 +33,16 @@ def draw_clips(plan: Plan) -> None:
             draw(plan.data, plan.world, progress.step)
 
 
+def keep_command(folder: Path, device: str) -> None:
+    """Keep with a run by which command, with which packages and on which device it was measured."""
+    from st_llm_cli.stages.report import write_environment
+
+    write_environment(folder, shlex.join(["stllm", *sys.argv[1:]]), device)
+
+
 def answer_questions(job: Job, share: Share | None, workers: int) -> tuple[Result, dict[str, Result]] | None:
     """Have the questions answered, also under controls; None where other processes still owe answers."""
     from st_llm_cli.stages.eval_job import answer_job, answers_of, results_of
-    from st_llm_cli.stages.report import write_environment
     from st_llm_cli.stages.workers import answer_with_workers
 
     total = answers_of(job)  # what is wrong with the data is said before the model's long wait
@@ -52,7 +60,7 @@ def answer_questions(job: Job, share: Share | None, workers: int) -> tuple[Resul
         raise
     if outcome.use.hits + outcome.use.misses:
         note(use_text(outcome.use))
-    write_environment(job.folder, shlex.join(["stllm", *sys.argv[1:]]), outcome.device)
+    keep_command(job.folder, outcome.device)
     results = results_of(job)
     if results is None:
         note(f"{job.folder}: this share is through; the last one to finish gives the numbers")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from st_llm_cli.cli.eval_run import draw_clips
+from st_llm_cli.cli.eval_run import draw_clips, keep_command
 from st_llm_cli.cli.eval_screen import DEFAULT_PICTURES, report_on, show_report
 from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
@@ -100,7 +98,6 @@ def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, s
 
 def _evaluate(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, *, quiet: bool) -> None:
     """Measure, write the report and show the scores; with `quiet` only write."""
-    from st_llm_cli.stages.report import write_environment
     from st_llm_cli.stages.run import evaluate, plan_of
 
     stage = recipe.stages[step.number].eval
@@ -108,7 +105,7 @@ def _evaluate(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None
     draw_clips(plan_of(stage))
     with ExitStack() as stack, only_results_on_stdout():
         result, device = evaluate(recipe, step, folder, cache, _progress_in(stack, step))
-    write_environment(result.folder, shlex.join(["stllm", *sys.argv[1:]]), device)
+    keep_command(result.folder, device)
     report_on(result.folder, result.report, result.predictions, SCORER, DEFAULT_PICTURES)
     if not quiet:
         show_report(result.report, SCORER)

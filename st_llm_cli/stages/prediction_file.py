@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from st_llm_cli.bench.files import has_half_character
 from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import DataError, UsageError
 from st_llm_cli.stages.file_lock import lock
@@ -234,7 +235,7 @@ def _prediction_in(row: dict[str, Any], path: Path, number: int) -> Prediction:
 
 def _text(row: dict[str, Any], key: str) -> str:
     value = row[key]
-    if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not isinstance(value, str) or has_half_character(value):
         raise TypeError(f"'{key}' is {value!a}")
     return value
 
