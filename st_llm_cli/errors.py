@@ -20,6 +20,8 @@ Each says what was found, where, and what to do next; `except StllmError` catche
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class StllmError(Exception):
     """What was found, where, and what to do next.
@@ -103,3 +105,12 @@ class TrainingError(StllmError):
 
 class Interrupted(StllmError):
     """The program was told to stop, and did so with its work saved."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Hint at the name that was probably meant, else at all names."""
+    import difflib  # only a mistake needs it
+
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}"

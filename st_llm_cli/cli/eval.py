@@ -45,7 +45,7 @@ from st_llm_cli.cli.options import (
 )
 from st_llm_cli.cli.screen import note
 from st_llm_cli.cli.token_cache import open_cache
-from st_llm_cli.errors import UsageError
+from st_llm_cli.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.benchmark import Benchmark
@@ -317,7 +317,6 @@ def _controls(given: str | None) -> tuple[str, ...]:
         UsageError: If there is none of a name.
     """
     from st_llm_cli.stages.controls import CONTROLS
-    from st_llm_cli.stages.eval_plan import nearest
 
     names = tuple(CONTROLS) if given == "all" else _names(given)
     for name in names:

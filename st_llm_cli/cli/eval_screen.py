@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from st_llm_cli.cli.screen import note, progress_of
-from st_llm_cli.errors import UsageError
+from st_llm_cli.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from st_llm_cli.bench.gain import Gain
@@ -39,7 +39,6 @@ def check_scorer(name: str) -> None:
         UsageError: With the name that was probably meant.
     """
     from st_llm_cli.bench.scoring import SCORERS
-    from st_llm_cli.stages.eval_plan import nearest
 
     if name not in SCORERS:
         raise UsageError(f"unknown scorer '{name}'", where="--scorer", fix=nearest(name, SCORERS))

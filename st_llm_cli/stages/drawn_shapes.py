@@ -7,12 +7,11 @@ from pathlib import Path
 
 from st_llm_cli.bench.report import Ceiling
 from st_llm_cli.bench.sample import Sample
-from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.errors import DataError, UsageError, nearest
 from st_llm_cli.shapes.ceilings import Ceilings, Observers
 from st_llm_cli.shapes.folder import Clip, is_complete, read_clips, world_in, write_folder
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.shapes.render import sample_times
-from st_llm_cli.stages.eval_plan import nearest
 from st_llm_cli.stages.file_lock import lock
 
 CLIPS = {"plain": 40, "rich": 112}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from st_llm_cli.bench.benchmark import Benchmark, Loaded
 from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.choice import PROMPT_STYLES
 from st_llm_cli.bench.sample import Media, Sample
-from st_llm_cli.errors import UsageError
+from st_llm_cli.errors import UsageError, nearest
 
 ANSWERS = ("options", "generate")
 SOUND_SAMPLERS = {"released_mvbench": "mvbench", "released_chat": "uniform", "uniform": "uniform"}
@@ -197,10 +196,3 @@ def frames_of(plan: Plan, model_frames: int) -> tuple[str, int | None]:
         return benchmark.released_sampler, benchmark.released_frames
     sampler = SOUND_SAMPLERS.get(benchmark.released_sampler, benchmark.released_sampler)
     return sampler, plan.num_frames or model_frames
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Hint at the name that was probably meant, else at all names."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}"
