@@ -1,13 +1,41 @@
 """`python -m st_llm_cli` is the command `stllm`, which begins here too."""
 
+import atexit
 import errno
 import os
 import sys
+from typing import NoReturn
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO)
 
 
 def run() -> None:
+    """Run the command line, alone or as one of several processes that train together."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        _run()
+        return
+    try:
+        _run()
+    except SystemExit as end:
+        _leave_at_once(end.code if isinstance(end.code, int) else int(end.code is not None))
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        _leave_at_once(1)
+    _leave_at_once(0)
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End one of several processes, all of whose work is done and on disk or has failed.
+
+    Python would stop threads that are still inside the communication library, which ends some with SIGABRT.
+    """
+    atexit._run_exitfuncs()  # what a logger still has to send, say
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run() -> None:
     """Run the command line; Ctrl-C is quiet from the first import on, and so is a reader that has left.
 
     What cannot be written to standard output is an error of one line. A stream that the caller closed

@@ -1,5 +1,6 @@
 """Standard output that is full, closed, or read by someone who leaves."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -64,3 +65,23 @@ def test_a_missing_package_is_one_line_and_a_missing_part_of_ours_a_bug(missing:
         assert line.startswith("stllm: error: the package 'pydantic' is missing (stllm doctor names")
     else:
         assert "Traceback" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("pass", 0), ("sys.exit(130)", 130), ("raise RuntimeError('a bug')", 1)]
+)
+def test_one_of_several_processes_waits_for_no_thread_however_it_ends(end: str, code: int) -> None:
+    start = (
+        "import atexit, sys, threading, time\n"
+        "import st_llm_cli.cli.main as main, st_llm_cli.__main__ as start\n"
+        "atexit.register(print, 'a logger sends its last lines')\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        f"def work(): {end}\n"
+        "main.main = work\n"
+        "start.run()"
+    )
+    command = [sys.executable, "-c", start]
+    several = {**os.environ, "RANK": "1", "WORLD_SIZE": "2"}
+    ended = subprocess.run(command, env=several, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (code, "a logger sends its last lines\n")
+    assert ("RuntimeError: a bug" in ended.stderr) == (code == 1)

@@ -101,7 +101,7 @@ def train(
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.train import run
-    from st_llm_cli.training.scale import is_main_process, leave_at_once, process_count
+    from st_llm_cli.training.scale import is_main_process
 
     loaded = load_recipe(recipe, settings or ())
     if tiny and dry_run:
@@ -129,8 +129,6 @@ def train(
         result = run(loaded, folder, show, tokens, until)
     if is_main_process():
         _show_result(result, folder, tokens, as_json=as_json)
-    if process_count() > 1:
-        leave_at_once()
 
 
 def _show_result(result: TrainResult, folder: Path, tokens: TokenCache | None, *, as_json: bool) -> None:

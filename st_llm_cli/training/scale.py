@@ -10,13 +10,12 @@ import json
 import os
 import shutil
 import socket
-import sys
 import sysconfig
 import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.recipe import recipes_folder
@@ -79,16 +78,6 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     if "RANK" not in os.environ:
         # Without these DeepSpeed asks MPI, which few machines have.
         os.environ.update(environment_of(rank=0, processes=1, port=free_port()))
-
-
-def leave_at_once() -> NoReturn:
-    """End one of several processes, all of whose work is done and on disk.
-
-    Python would stop threads that are still inside the communication library, which ends some with SIGABRT.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def choose_accelerator() -> None:
