@@ -181,7 +181,7 @@ class Model(Block):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if [self.checkpoint, self.new, self.auto].count(None) != 2:
-            raise ValueError("give exactly one of 'checkpoint', 'new' and 'auto'")
+            raise ValueError("give exactly one of 'checkpoint', 'new' and 'auto' (`new: null` unsets it)")
         if self.variant is not None and self.checkpoint is None:
             raise ValueError("'variant' says what 'checkpoint' is, and there is none")
         return self

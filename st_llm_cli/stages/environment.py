@@ -12,6 +12,7 @@ from typing import Any
 
 from st_llm_cli import __version__
 from st_llm_cli.recipe import Recipe
+from st_llm_cli.stages.run_folder import write_run_file
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed", "av")
 
@@ -23,6 +24,9 @@ def describe_environment(path: Path, recipe: Recipe, processes: int) -> None:
         path: File to write, JSON.
         recipe: What is run.
         processes: How many run it.
+
+    Raises:
+        DataError: If it cannot be written.
     """
     facts = {
         "stllm": __version__,
@@ -35,7 +39,7 @@ def describe_environment(path: Path, recipe: Recipe, processes: int) -> None:
         "data": _digests(recipe),
         "git": _git_state(),
     }
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_run_file(path, json.dumps(facts, indent=2) + "\n")
 
 
 def _versions() -> dict[str, str]:

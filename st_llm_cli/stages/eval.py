@@ -19,6 +19,7 @@ from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.stages.eval_plan import Plan, askable, frames_of, load
 from st_llm_cli.stages.prediction_file import SETTINGS_NAME, PredictionFile, collect
 from st_llm_cli.stages.question import Answer, Question
+from st_llm_cli.stages.run_folder import write_run_file
 from st_llm_cli.stages.share import Share
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
@@ -160,7 +161,7 @@ def _collected(plan: Plan, loaded: Loaded, selected: Sequence[Sample], folder: P
     settings = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
     report = _report(plan, loaded, selected, predictions, settings["sampler"], settings["num_frames"])
     scores = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
-    (folder / "scores.json").write_text(scores, encoding="utf-8")
+    write_run_file(folder / "scores.json", scores)
     return Result(report, predictions, folder)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.recipe.schema import Train
-from st_llm_cli.stages.train import claim
+from st_llm_cli.stages.run_folder import claim
 
 START = "start"
 """Folder in the run that the small model is kept in, where the recipe starts from a checkpoint."""

@@ -19,6 +19,7 @@ from st_llm_cli.errors import RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.other_stages import Evaluate
 from st_llm_cli.stages.eval_plan import Plan, askable, benchmark_named, check_plan, load
+from st_llm_cli.stages.run_folder import claim, write_run_file
 
 if TYPE_CHECKING:
     from st_llm_cli.stages.eval import Result
@@ -113,7 +114,6 @@ def evaluate(
         StllmError: As `stllm eval`.
     """
     from st_llm_cli.stages.eval import run
-    from st_llm_cli.stages.train import claim
     from st_llm_cli.stages.video_model import load_model
     from st_llm_cli.stages.weights import weights_digest
 
@@ -147,7 +147,6 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
     from st_llm_cli.model.checkpoint import load_checkpoint
     from st_llm_cli.stages.extract_features import Outcome, Wish
     from st_llm_cli.stages.feature_jobs import recipe_jobs, run_jobs
-    from st_llm_cli.stages.train import claim
 
     stage = recipe.stages[step.number].extract_features
     assert stage is not None
@@ -171,8 +170,7 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
         max_failures=stage.max_failures,
     )
     tally = run_jobs(jobs, wish, report)
-    step.result.parent.mkdir(parents=True, exist_ok=True)
-    step.result.write_text(json.dumps(asdict(tally)) + "\n", encoding="utf-8")
+    write_run_file(step.result, json.dumps(asdict(tally)) + "\n")
 
 
 def _model_before(recipe: Recipe, step: Step, output: Path) -> str:

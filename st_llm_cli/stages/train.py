@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st_llm_cli.errors import RecipeError, TrainingError, UsageError
-from st_llm_cli.recipe import Recipe, dump_recipe
+from st_llm_cli.errors import RecipeError, UsageError
+from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.environment import describe_environment
+from st_llm_cli.stages.run_folder import claim
 
 if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
@@ -97,26 +98,6 @@ def run(
     if is_main_process() and trained:
         plot_losses(output / "metrics.jsonl", output / "loss.png")
     return TrainResult(result, tuple(trained), tuple(skipped))
-
-
-def claim(output: Path, recipe: Recipe) -> None:
-    """Make the run folder, or make sure that it belongs to this recipe.
-
-    Raises:
-        TrainingError: If it does not.
-    """
-    text = dump_recipe(recipe)
-    path = output / "recipe.yaml"
-    if path.exists():
-        if path.read_text(encoding="utf-8") != text:
-            what = "holds a run of another recipe, or of other settings"
-            raise TrainingError(what, where=str(output), fix="give another --output")
-        return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        what = "exists, and is not a run folder"
-        raise TrainingError(what, where=str(output), fix="give a new folder as --output")
-    output.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def _train(

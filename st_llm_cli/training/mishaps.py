@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from st_llm_cli.errors import TrainingError
-from st_llm_cli.training.saving import last_checkpoint
+from st_llm_cli.training.saving import start_writing, what_is_left
 
 
 @contextmanager
@@ -31,18 +31,14 @@ def explained(stage: str, folder: Path) -> Iterator[None]:
     except (MemoryError, OSError, RuntimeError, SafetensorError) as error:
         where = f"stage '{stage}'"
         if _is_memory(error):
-            what = f"out of memory; {_what_is_left(folder)}"
+            what = f"out of memory; {what_is_left(folder)}"
             raise TrainingError(what, where=where, fix=LESS_MEMORY) from error
         if _is_disk(error):
-            what = f"no space left to write a checkpoint; {_what_is_left(folder)}"
-            fix = "free some space, or raise save_every; the same command goes on"
+            start_writing(folder)  # half a checkpoint takes the room that is missing
+            what = f"no space left to write a checkpoint; {what_is_left(folder)}"
+            fix = "free some space, and the same command goes on"
             raise TrainingError(what, where=str(folder), fix=fix) from error
         raise
-
-
-def _what_is_left(folder: Path) -> str:
-    last = last_checkpoint(folder)
-    return "there is no checkpoint yet" if last is None else f"the last checkpoint, {last.name}, is intact"
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -63,10 +59,12 @@ def _is_disk(error: BaseException) -> bool:
 
 
 LESS_MEMORY = (
-    "halve batch_size and double accumulate, which learns the same; or set gradient_checkpointing: true, "
-    "model.lora, or deepspeed: zero2 with more GPUs"
+    "halve batch_size and double accumulate, or set gradient_checkpointing: true, and the run goes on; "
+    "a new one may take model.lora, or deepspeed: zero2 with more GPUs"
 )
-NO_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
+NO_MEMORY = re.compile(
+    "out of memory|not enough memory|can't allocate memory|bad_alloc|STATUS_ALLOC_FAILED", re.IGNORECASE
+)
 # The second is all that torch.save says of a write that failed.
 NO_SPACE = re.compile(
     r"No space left|os error 28|Disk quota|PytorchStreamWriter failed|unexpected pos", re.IGNORECASE

@@ -56,6 +56,12 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(_checkpoints(folder), key=step_of, default=None)
 
 
+def what_is_left(folder: Path) -> str:
+    """Say whether a stage has a checkpoint on the way, and that it is whole."""
+    last = last_checkpoint(folder)
+    return "there is no checkpoint yet" if last is None else f"the last checkpoint, {last.name}, is intact"
+
+
 def remove_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a stage that is done: its result says all that they do."""
     start_writing(folder)

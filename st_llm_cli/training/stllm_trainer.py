@@ -18,7 +18,13 @@ from st_llm_cli.model.tokenizers import Tokenizers, save_tokenizers
 from st_llm_cli.recipe.schema import Model, Train
 from st_llm_cli.training.data.example import sample_rng
 from st_llm_cli.training.metrics import RunningMeans
-from st_llm_cli.training.saving import UNFINISHED, finish_writing, start_writing
+from st_llm_cli.training.saving import (
+    UNFINISHED,
+    finish_writing,
+    last_checkpoint,
+    start_writing,
+    what_is_left,
+)
 from st_llm_cli.training.scale import process_count
 
 
@@ -76,14 +82,20 @@ class StllmTrainer(Trainer):
             masking["num_items_in_batch"] = num_items_in_batch / (passes * self.accelerator.num_processes)
         output = model(**inputs, **masking)
         if not torch.isfinite(output.loss):
-            raise TrainingError(
-                f"the loss is {output.loss.item()} at step {step}",
-                where=f"stage '{self.stage.name}'",
-                fix="lower lr, or use precision: float32; a lower save_every loses less",
-            )
+            raise self._no_number(output.loss.item())
         self._record(inputs, output, masking.get("mask_ratio"))
         loss = output.loss if num_items_in_batch is None else output.loss / passes
         return (loss, output) if return_outputs else loss
+
+    def _no_number(self, loss: float) -> TrainingError:
+        assert self.args.output_dir is not None
+        folder = Path(self.args.output_dir)
+        what = f"the loss is {loss} at step {self.state.global_step}; {what_is_left(folder)}"
+        fix = "lower lr, or use precision: float32, in a new run (--output NEW)"
+        last = last_checkpoint(folder)
+        if last is not None and self.adapter is None:
+            fix += f"; it may begin with these weights (--set model.checkpoint={last})"
+        return TrainingError(what, where=f"stage '{self.stage.name}'", fix=fix)
 
     def _record(self, inputs: dict[str, Any], output: Any, mask_ratio: float | None) -> None:
         video = next(inputs[name] for name in ("frames", "features", "queries") if name in inputs)

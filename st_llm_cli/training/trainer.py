@@ -77,13 +77,14 @@ def train_stage(
         examples = ExampleStream(
             stage, recipe.video, model.config.image_size, per_step=samples_of_a_step(stage)
         )
-    if stage.objective == "cells":
-        trainer = _cells_trainer(model, stage, folder)
-    elif stage.objective == "tracks":
-        trainer = _tracks_trainer(model, tokenizers, recipe, stage, folder, examples)
-    else:
-        assert examples is not None, "the linter asks for data"
-        trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples, adapter)
+    with explained(stage.name, folder):  # the model goes to its device here
+        if stage.objective == "cells":
+            trainer = _cells_trainer(model, stage, folder)
+        elif stage.objective == "tracks":
+            trainer = _tracks_trainer(model, tokenizers, recipe, stage, folder, examples)
+        else:
+            assert examples is not None, "the linter asks for data"
+            trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples, adapter)
     stopper = StopOnSignal()
     trainer.add_callback(stopper)
     level = None if examples is None or examples.tokens is None else examples.tokens.level
@@ -118,12 +119,16 @@ def _save_result(
         # A result has its name only once it is whole: the name is what says that the stage is done.
         unfinished = result.with_name(f".{result.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        if trainer.adapter is None:
-            model.save_pretrained(unfinished, state_dict=gathered)
-        else:
-            save_adapter(model, trainer.adapter, unfinished, gathered)
-        save_tokenizers(tokenizers, unfinished)
-        os.replace(unfinished, result)
+        try:
+            if trainer.adapter is None:
+                model.save_pretrained(unfinished, state_dict=gathered)
+            else:
+                save_adapter(model, trainer.adapter, unfinished, gathered)
+            save_tokenizers(tokenizers, unfinished)
+            os.replace(unfinished, result)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)  # it takes the room that may be missing
+            raise
     trainer.accelerator.wait_for_everyone()
 
 

@@ -14,6 +14,7 @@ from tests.training.test_saving import write
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
     ],
 )
@@ -44,6 +45,15 @@ def test_a_full_disk_names_the_checkpoint_that_is_left(error: Exception, tmp_pat
         caught.value
     )
     assert caught.value.fix is not None and "the same command goes on" in caught.value.fix
+
+
+def test_half_a_checkpoint_does_not_keep_the_room_that_is_missing(tmp_path: Path) -> None:
+    write(tmp_path, 5)
+    half = tmp_path / ".unfinished" / "checkpoint-10"
+    half.mkdir(parents=True)
+    with pytest.raises(TrainingError), explained("videos", tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
 
 def test_other_errors_pass_through(tmp_path: Path) -> None:

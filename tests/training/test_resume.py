@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.processes import (
+    losses,
     metrics,
     same_weights,
     start,
@@ -66,3 +67,18 @@ def test_a_run_told_to_stop_saves_and_says_so(recipe: Path, straight: Path, tmp_
     assert [path.name for path in (run / "work" / "stage0").glob("check*")] == [f"checkpoint-{stopped_at}"]
     train(recipe, run)
     assert same_weights(weights(run), weights(straight))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_smaller_passes_to_the_same_losses(
+    recipe: Path, straight: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    killed = start(recipe, run)
+    wait_for_step(killed, run, 13)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    smaller = ("batch_size=2", "accumulate=4", "gradient_checkpointing=true")
+    said = train(recipe, run, *(f"--set=stages.0.train.{setting}" for setting in smaller))
+    assert "goes on with other settings" in said and "goes on from step " in said
+    assert losses(run) == pytest.approx(losses(straight), abs=1e-4)

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from st_llm_cli.errors import RecipeError, TrainingError
+from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.training.data.shapes import shapes_vocabulary
 from st_llm_cli.training.metrics import StepMetrics
-from st_llm_cli.training.stllm_trainer import step_masking
+from st_llm_cli.training.stllm_trainer import StllmTrainer, step_masking
 from st_llm_cli.training.tokenizer import word_tokenizer
 from st_llm_cli.training.trainer import train_stage
 from tests.training.small import small_recipe
@@ -135,7 +136,7 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
     with torch.no_grad():
         model.projection.bias.fill_(float("nan"))
     tokenizers = Tokenizers(word_tokenizer(shapes_vocabulary()), None)
-    with pytest.raises(TrainingError, match=r"stage 'stage0': the loss is nan at step 0 \(lower lr"):
+    with pytest.raises(TrainingError, match=r"stage 'stage0': the loss is nan at step 0; there is no"):
         train_stage(model, tokenizers, recipe, recipe.training[0], tmp_path, lambda metrics: None)
 
 
@@ -172,3 +173,36 @@ def test_metrics_go_to_tensorboard_too(tmp_path: Path) -> None:
 def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no logger 'tensorbored'"):
         train(small_recipe({"report_to": ["tensorbored"]}), tmp_path)
+
+
+def test_a_model_too_large_for_the_device_is_out_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 172.00 MiB")
+
+    monkeypatch.setattr(StllmTrainer, "__init__", place)
+    with pytest.raises(TrainingError, match="stage 'stage0': out of memory; there is no checkpoint yet"):
+        train(small_recipe({}), tmp_path)
+
+
+def test_a_loss_that_is_no_number_later_names_the_weights_to_begin_anew_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = StllmTrainer.compute_loss
+
+    def poisoned(trainer: Any, model: Any, inputs: Any, **options: Any) -> Any:
+        if trainer.state.global_step == 3:
+            inputs["frames"] = inputs["frames"] * float("nan")
+        return real(trainer, model, inputs, **options)
+
+    monkeypatch.setattr(StllmTrainer, "compute_loss", poisoned)
+    recipe = small_recipe({"steps": 4, "save_every": 2})
+    with pytest.raises(TrainingError) as caught:
+        train(recipe, tmp_path)
+    assert caught.value.what == "the loss is nan at step 3; the last checkpoint, checkpoint-2, is intact"
+    last = tmp_path / "checkpoint-2"
+    assert f"it may begin with these weights (--set model.checkpoint={last})" in str(caught.value.fix)
+    assert load_checkpoint(str(last)).model.config.num_frames == 3
+    monkeypatch.undo()
+    train(recipe, tmp_path)

@@ -70,7 +70,7 @@ class Ledger:
         listed = [f"\n  {reason}" for reason in list(self._reasons.values())[:LISTED]]
         more = len(self._reasons) - len(listed)
         rest = f"\n  and {more} more" if more else ""
-        fix = "mend or remove them and delete the ledger, or raise max_failures and give a new --output"
+        fix = "mend or remove them and delete the ledger, or raise max_failures; the run goes on"
         what = f"{share}, more than max_failures {self.max_failures:g} allows{''.join(listed)}{rest}"
         return DataError(what, where=None if self.path is None else str(self.path), fix=fix)
 
