@@ -182,7 +182,8 @@ class Several:
 
     def run(self, options: list[str], *, results: bool = True) -> int:
         """Run `stllm train` in all of them, with its result on standard output or not; its exit code."""
-        from st_llm_cli.stages.launch import run_here, run_on_hosts
+        from st_llm_cli.stages.hosts import run_on_hosts
+        from st_llm_cli.stages.launch import run_here
 
         arguments = ["train", self.recipe, *options, *(["--debug"] if self.debug else [])]
         arguments += [part for setting in self.settings or () for part in ("--set", setting)]

@@ -1,14 +1,12 @@
-"""Start the same command in several processes, on this machine or on many, and wait for all of them."""
+"""Start the same command in several processes of this machine, and wait for all of them."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,41 +26,6 @@ NOTED = "its last words:"
 def is_launched() -> bool:
     """Whether this process is one of several that a launcher started: ours, torchrun, srun or DeepSpeed's."""
     return "RANK" in os.environ
-
-
-def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None, *, results: bool = True) -> int:
-    """Run `stllm` on every machine of a DeepSpeed hostfile, by DeepSpeed's launcher.
-
-    Args:
-        arguments: Of `stllm`.
-        hostfile: A line each, `NAME slots=GPUS`.
-        gpus: GPUs of each machine to use; all if None.
-        results: Whether what it has to say is a result, for standard output.
-
-    Returns:
-        Exit code.
-
-    Raises:
-        UsageError: If there is no such file.
-        TrainingError: If the launcher is not installed.
-    """
-    if not hostfile.is_file():
-        raise UsageError(
-            "no such file", where=f"--hostfile {hostfile}", fix="give a line each: NAME slots=GPUS"
-        )
-    scripts = sysconfig.get_path("scripts")
-    launcher = shutil.which("deepspeed", path=f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}")
-    if launcher is None:
-        fix = "pip install 'stllm[train]'"
-        raise TrainingError("DeepSpeed's launcher is not installed", where="--hostfile", fix=fix)
-    if shutil.which("pdsh") is None:
-        fix = (
-            "apt install pdsh, or start the command on each machine with torchrun or srun (docs/training.md)"
-        )
-        raise TrainingError("pdsh, which reaches the other machines, is missing", where="--hostfile", fix=fix)
-    count = [] if gpus is None else ["--num_gpus", str(gpus)]
-    command = [launcher, "--hostfile", str(hostfile), *count, "--module", "st_llm_cli", *arguments]
-    return subprocess.run(command, stdout=None if results else sys.stderr).returncode
 
 
 def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) -> int:
@@ -89,7 +52,7 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
     command = [sys.executable, "-m", "st_llm_cli", *arguments]
     with tempfile.TemporaryDirectory() as folder:
         errors = [Path(folder) / f"process-{rank}" for rank in range(1, processes)]
-        with _Processes() as started:
+        with Processes() as started:
             for rank in range(processes):
                 environment = {**os.environ, **environment_of(rank, processes, port)}
                 environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP's advice about itself
@@ -105,14 +68,14 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
         raise TrainingError(_end_of(code, said), where=f"process {rank}", fix=_fix(code))
 
 
-class _Processes:
-    """Processes that live and die together. Use it in a `with` block."""
+class Processes:
+    """Processes that live and die together, and hear the signals that this one gets. For a `with` block."""
 
     def __init__(self) -> None:
         self.all: list[subprocess.Popen[bytes]] = []
         self.before: dict[int, object] = {}
 
-    def __enter__(self) -> _Processes:
+    def __enter__(self) -> Processes:
         for number in (signal.SIGTERM, signal.SIGINT):
             self.before[number] = signal.signal(number, self._pass_on)
         return self

@@ -1,4 +1,7 @@
-"""DeepSpeed's extensions are built once, behind a lock that a killed build leaves behind for good."""
+"""Extensions are built once, each behind a lock that a killed build leaves behind for good.
+
+DeepSpeed's are called `deepspeed_shm_comm`, `cpu_adam` and more; whose they are makes no difference.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def remove_left_locks(root: Path | None = None) -> None:
         from torch.utils.cpp_extension import get_default_build_root
 
         root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    for lock in [*root.glob("deepspeed*/lock"), *root.glob("*/deepspeed*/lock")]:
+    for lock in [*root.glob("*/lock"), *root.glob("*/*/lock")]:
         _remove_if_left(lock)
 
 

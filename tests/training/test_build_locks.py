@@ -8,8 +8,8 @@ from st_llm_cli.training import build_locks
 from st_llm_cli.training.build_locks import remove_left_locks
 
 
-def leave_lock(root: Path, seconds_ago: float) -> Path:
-    folder = root / "py311_cpu" / "deepspeed_shm_comm"
+def leave_lock(root: Path, seconds_ago: float, name: str = "deepspeed_shm_comm") -> Path:
+    folder = root / "py311_cpu" / name
     folder.mkdir(parents=True)
     (folder / "lock").touch()
     then = time.time() - seconds_ago
@@ -18,8 +18,9 @@ def leave_lock(root: Path, seconds_ago: float) -> Path:
     return folder / "lock"
 
 
-def test_the_lock_of_a_killed_build_is_removed(tmp_path: Path) -> None:
-    lock = leave_lock(tmp_path, seconds_ago=1000)
+@pytest.mark.parametrize("name", ["deepspeed_shm_comm", "cpu_adam"])
+def test_the_lock_of_a_killed_build_is_removed(tmp_path: Path, name: str) -> None:
+    lock = leave_lock(tmp_path, seconds_ago=1000, name=name)
     remove_left_locks(tmp_path)
     assert not lock.exists()
 

@@ -1,0 +1,123 @@
+"""Start the same command on many machines, by DeepSpeed's launcher over ssh."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+from st_llm_cli.errors import TrainingError, UsageError
+from st_llm_cli.stages.launch import Processes, run_here
+
+LINE = re.compile(r"(?P<name>\S+)\s+slots=(?P<slots>[1-9]\d*)\s*(#.*)?")
+OTHERWISE = "or start the command on each machine with torchrun or srun (docs/training.md)"
+SECONDS_TO_ANSWER = 20
+
+
+def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None, *, results: bool = True) -> int:
+    """Run `stllm` on every machine of a hostfile; without a launcher where that is this one alone.
+
+    Args:
+        arguments: Of `stllm`.
+        hostfile: A line each, `NAME slots=GPUS`.
+        gpus: GPUs of each machine to use; all if None.
+        results: Whether what it has to say is a result, for standard output.
+
+    Returns:
+        Exit code.
+
+    Raises:
+        UsageError: If there is no such file, or it says something else.
+        TrainingError: If a launcher is not installed, or a machine is not reached.
+    """
+    hosts = read_hosts(hostfile)
+    if set(hosts) <= {"localhost", "127.0.0.1", socket.gethostname()} and len(hosts) == 1:
+        return run_here(arguments, gpus or next(iter(hosts.values())), results=results)
+    launcher = _launcher()
+    _reach(list(hosts))
+    count = [] if gpus is None else ["--num_gpus", str(gpus)]
+    # One machine that is not this one is many, too; and `stllm` knows no option --local_rank.
+    command = [launcher, "--hostfile", str(hostfile), *count, "--force_multi", "--no_local_rank"]
+    command += ["--module", "st_llm_cli", *map(_quoted, arguments)]
+    with Processes() as started:  # so that SIGTERM and Ctrl-C reach the other machines
+        started.add(command, dict(os.environ), None, results=results)
+        failed = started.wait()
+    return 0 if failed is None else max(failed[1], 1)
+
+
+def read_hosts(hostfile: Path) -> dict[str, int]:
+    """Read a hostfile: names of machines, each with its number of GPUs.
+
+    Raises:
+        UsageError: If it cannot be read, names no machine or one twice, or has a line of another form.
+    """
+    where, form = f"--hostfile {hostfile}", "give a line each: NAME slots=GPUS"
+    try:
+        lines = hostfile.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise UsageError(what, where=where, fix=form) from error
+    hosts: dict[str, int] = {}
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line.startswith("#"):
+            continue
+        found = LINE.fullmatch(line)
+        if found is None:
+            raise UsageError(f"line {number}, '{line}', is no machine", where=where, fix=form)
+        if found["name"] in hosts:
+            what = f"line {number} names {found['name']} a second time"
+            raise UsageError(what, where=where, fix="add up its slots")
+        hosts[found["name"]] = int(found["slots"])
+    if not hosts:
+        raise UsageError("names no machine", where=where, fix=form)
+    return hosts
+
+
+def _launcher() -> str:
+    """Find DeepSpeed's launcher, and what it needs."""
+    scripts = sysconfig.get_path("scripts")
+    launcher = shutil.which("deepspeed", path=f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}")
+    if launcher is None:
+        fix = "pip install 'stllm[train]'"
+        raise TrainingError("DeepSpeed's launcher is not installed", where="--hostfile", fix=fix)
+    for tool, package in (("pdsh", "pdsh"), ("ssh", "openssh-client")):
+        if shutil.which(tool) is None:
+            what = f"{tool}, which reaches the other machines, is missing"
+            raise TrainingError(what, where="--hostfile", fix=f"apt install {package}, {OTHERWISE}")
+    return launcher
+
+
+def _reach(hosts: Sequence[str]) -> None:
+    """Refuse machines that ssh does not reach, or only with a password: the launcher could not ask for it."""
+    options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={SECONDS_TO_ANSWER}"]
+    asked = [
+        subprocess.Popen(
+            ["ssh", *options, host, "true"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for host in hosts
+    ]
+    said = [process.communicate()[1].strip().splitlines() for process in asked]
+    for host, process, lines in zip(hosts, asked, said, strict=True):
+        if process.returncode != 0:
+            reason = lines[-1] if lines else f"exit code {process.returncode}"
+            what = f"{host} is not reached by ssh: {reason}"
+            fix = f"let `ssh {host} true` work without a password, {OTHERWISE}"
+            raise TrainingError(what, where="--hostfile", fix=fix)
+
+
+def _quoted(argument: str) -> str:
+    """Quote an argument for the other machine's shell, as far as DeepSpeed leaves that to us.
+
+    It puts what has a space between double quotes and escapes those in it, and nothing else.
+    """
+    return re.sub(r"([\\$`])", r"\\\1", argument) if " " in argument else shlex.quote(argument)

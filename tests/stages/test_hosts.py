@@ -1,0 +1,193 @@
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from st_llm_cli.errors import TrainingError, UsageError
+from st_llm_cli.stages import hosts as hosts_module
+from st_llm_cli.stages.hosts import read_hosts, run_on_hosts
+from st_llm_cli.stages.launch import Processes
+
+SSH = """#!/bin/sh
+# Runs here what was to run there; one machine is down.
+while [ "${1#-}" != "$1" ]; do [ "$1" = -o ] && shift; shift; done
+[ "$1" = down ] && { echo "ssh: connect to host down port 22: No route to host" >&2; exit 255; }
+shift
+exec sh -c "$*"
+"""
+PDSH = """#!/bin/sh
+# Asks each machine in turn.
+while [ "$1" != -w ]; do shift; done
+machines=$2; shift 2; code=0; number=0
+for machine in $(echo "$machines" | tr , ' '); do
+    ssh "$machine" "$(printf %s "$*" | sed "s/%n/$number/g")" || code=$?
+    number=$((number + 1))
+done
+exit $code
+"""
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Path:
+    path = tmp_path / "hosts"
+    path.write_text("# ours\nnode1 slots=8\n\nnode2 slots=4  # older\n")
+    return path
+
+
+@pytest.fixture
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that are all this one."""
+    for name, script in (("ssh", SSH), ("pdsh", PDSH)):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(script)
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_hostfile_is_names_and_numbers(hosts: Path) -> None:
+    assert read_hosts(hosts) == {"node1": 8, "node2": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("node1 slots=8\nnode2\n", "line 2, 'node2', is no machine"),
+        ("node1 slots=0\n", "line 1, 'node1 slots=0', is no machine"),
+        ("node1 slots=8\nnode1 slots=8\n", "line 2 names node1 a second time"),
+        ("# none yet\n", "names no machine"),
+    ],
+)
+def test_a_hostfile_of_another_form_is_refused_by_line(text: str, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_hosts(path)
+    assert (caught.value.what, caught.value.where) == (what, f"--hostfile {path}")
+
+
+def test_a_hostfile_that_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        run_on_hosts(["train"], tmp_path / "no", gpus=None)
+    with pytest.raises(UsageError, match="cannot be read"):
+        run_on_hosts(["train"], tmp_path, gpus=None)
+
+
+@pytest.mark.parametrize(("gpus", "processes"), [(None, 3), (2, 2)])
+def test_this_machine_alone_needs_no_launcher(
+    gpus: int | None, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hosts").write_text("localhost slots=3\n")
+    started: list[Any] = []
+    monkeypatch.setattr(hosts_module, "run_here", lambda *given, **options: started.append((given, options)))
+    run_on_hosts(["train", "my.yaml"], tmp_path / "hosts", gpus, results=False)
+    assert started == [((["train", "my.yaml"], processes), {"results": False})]
+
+
+@pytest.mark.parametrize(("missing", "package"), [("pdsh", "pdsh"), ("ssh", "openssh-client")])
+def test_what_is_missing_is_named(
+    hosts: Path, monkeypatch: pytest.MonkeyPatch, missing: str, package: str
+) -> None:
+    there = lambda tool, path=None: None if tool == missing else tool  # noqa: E731
+    monkeypatch.setattr(hosts_module.shutil, "which", there)
+    with pytest.raises(TrainingError, match=rf"{missing}, .* is missing \(apt install {package}, or start"):
+        run_on_hosts(["train"], hosts, gpus=None)
+
+
+def test_a_machine_that_is_down_is_named_before_any_is_started(
+    network: None, hosts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("deepspeed")
+    hosts.write_text("node1 slots=1\ndown slots=1\n")
+    with pytest.raises(TrainingError) as caught:
+        run_on_hosts(["train"], hosts, gpus=None)
+    assert caught.value.what == (
+        "down is not reached by ssh: ssh: connect to host down port 22: No route to host"
+    )
+    assert str(caught.value.fix).startswith("let `ssh down true` work without a password, or start")
+
+
+@pytest.mark.parametrize("gpus", [None, 4])
+def test_deepspeeds_launcher_understands_the_command(
+    gpus: int | None, network: None, hosts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own parser is asked, as it would be on the machine that starts."""
+    runner = pytest.importorskip("deepspeed.launcher.runner")
+    started: list[Any] = []
+
+    class Noted(Processes):
+        def add(self, command: Any, environment: Any, errors: Any, *, results: bool) -> None:
+            started.append((command, results))
+            super().add(["sh", "-c", "exit 3"], environment, errors, results=results)
+
+    monkeypatch.setattr(hosts_module, "Processes", Noted)
+    assert run_on_hosts(["train", "my.yaml", "--output", "runs/my"], hosts, gpus, results=False) == 3
+    ((command, results),) = started
+    assert not results  # `stllm run --json` has standard output for itself
+    parsed = runner.parse_args(command[1:])
+    assert (parsed.hostfile, parsed.num_gpus, parsed.module) == (str(hosts), gpus or -1, True)
+    assert parsed.force_multi and parsed.no_local_rank
+    assert (parsed.user_script, parsed.user_args[:2]) == ("st_llm_cli", ["train", "my.yaml"])
+    assert dict(runner.fetch_hostfile(parsed.hostfile)) == read_hosts(hosts)
+
+
+def test_a_signal_to_stop_reaches_the_launcher(
+    network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher, ready = tmp_path / "launcher", tmp_path / "ready"
+    launcher.write_text(f"#!/bin/sh\ntrap 'exit 42' TERM\ntouch {ready}\nwhile :; do sleep 0.1; done\n")
+    launcher.chmod(0o755)
+    monkeypatch.setattr(hosts_module, "_launcher", lambda: str(launcher))
+
+    def stop() -> None:
+        while not ready.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    assert run_on_hosts(["train"], hosts, gpus=None) == 42
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machines", ["far slots=2\n", "node1 slots=1\nnode2 slots=1\n"])
+def test_every_machine_runs_the_command_as_it_was_given(
+    machines: str, network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("deepspeed")
+    hosts.write_text(machines)
+    package = tmp_path / "st_llm_cli"  # says what it was called with, in place of the real one
+    package.mkdir()
+    (package / "__init__.py").touch()
+    told = tmp_path / "told"
+    told.mkdir()
+    (package / "__main__.py").write_text(
+        "import json, os, pathlib, sys\n"
+        "facts = [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')]\n"
+        f"pathlib.Path({str(told)!r}, facts[0]).write_text(json.dumps([facts, sys.argv[1:]]))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = ["train", "my run.yaml", "--set", 'a.b=[{"c": "$HOME \\\\ `d`"}]', "--set", "e={f,g};$(h)*'"]
+    assert run_on_hosts(given, hosts, gpus=None) == 0
+    all_told = [json.loads((told / rank).read_text()) for rank in ("0", "1")]
+    locally = ["0", "1"] if "far" in machines else ["0", "0"]
+    assert [facts for facts, _ in all_told] == [["0", "2", locally[0]], ["1", "2", locally[1]]]
+    assert [arguments for _, arguments in all_told] == [given, given]
+
+
+@pytest.mark.slow
+def test_a_machine_that_fails_fails_the_command(
+    network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("deepspeed")
+    hosts.write_text("far slots=1\n")
+    package = tmp_path / "st_llm_cli"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    assert run_on_hosts(["train"], hosts, gpus=None) == 3
