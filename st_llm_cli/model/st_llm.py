@@ -245,8 +245,9 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         kind = kind or self.config.video_input
         inputs = []
-        for clip in queries:
-            tokens = self.projection(clip.to(self.projection.weight.dtype))  # [frames, queries, hidden]
+        together = torch.cat(list(queries)).to(self.projection.weight.dtype)
+        projected = self.projection(together).split([len(clip) for clip in queries])
+        for tokens in projected:  # [frames, queries, hidden]
             if len(tokens) > 1 and kind == "mean":
                 tokens = tokens.mean(dim=0, keepdim=True)  # [1, queries, hidden]
             elif len(tokens) > 1 and kind == "residual":
@@ -291,22 +292,26 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         input_ids: Tensor,
         video: list[Tensor],
         *,
+        owners: list[int] | None = None,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         dropped: list[Tensor] | None = None,
         padding_side: str = "right",
     ) -> sequence.Sequence:
-        """Put each clip's tokens, less the dropped ones, where its placeholder stands in the text."""
-        tokens = []
-        for clip, mask in zip(video, dropped or _nothing_dropped(video), strict=True):
-            kept = (~mask).nonzero().flatten()
-            tokens.append(VideoTokens(embeds=clip[kept], places=kept, total=len(clip)))
+        """Put each clip's tokens, less the dropped ones, where its placeholder stands in the text.
+
+        `owners` says which clip that is for each placeholder; if None they come in their order.
+        """
+        tokens = [_kept(clip) for clip in video]
+        if dropped is not None:
+            tokens = [_kept(clip, mask) for clip, mask in zip(video, dropped, strict=True)]
         embedding = self.get_input_embeddings()
         pad_id = torch.tensor(self.config.pad_token_id or 0, device=input_ids.device)
         return sequence.join(
             input_ids,
             embedding(input_ids.masked_fill(input_ids == VIDEO_TOKEN_ID, 0)),
             tokens,
+            owners=owners,
             attention_mask=attention_mask,
             labels=labels,
             # Nothing that is learnt looks at padding: a gradient of the whole table would be zeros.
@@ -385,13 +390,13 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         dropped = self._choose_dropped(video, num_frames, mask_ratio, drop_mask, generator)
         if owners is not None and (labels is None or not self._takes_any_mask()):
             video, dropped, owners = _spread(video, owners), _spread(dropped, owners), None
-        clips = list(range(len(video))) if owners is None else owners
         joined = self.join(
             input_ids,
-            _spread(video, clips),
+            video,
+            owners=owners,
             attention_mask=attention_mask,
             labels=labels,
-            dropped=_spread(dropped, clips),
+            dropped=dropped,
         )
         if owners is not None:
             joined = sequence.share_clips(joined, owners)
@@ -402,8 +407,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             return StllmOutput(logits=logits, video_tokens=joined.is_video.sum())
         language_loss = self._language_loss(hidden, joined.labels, num_items_in_batch)
         loss, video_loss = language_loss, None
-        if masked_video and any(bool(mask.any()) for mask in dropped):
-            rows = [clips.index(clip) for clip in range(len(video))]
+        if masked_video and dropped is not None and bool(torch.cat(dropped).any()):
+            rows = [place if owners is None else owners.index(place) for place in range(len(video))]
             mask = None if attention_mask is None else attention_mask[rows]
             with torch.no_grad():
                 whole = self.join(input_ids[rows], video, attention_mask=mask)
@@ -430,12 +435,12 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         mask_ratio: float | None,
         drop_mask: Tensor | None,
         generator: torch.Generator | Sequence[torch.Generator] | None,
-    ) -> list[Tensor]:
-        """Say of each video token whether it is dropped, one [tokens] mask per clip."""
+    ) -> list[Tensor] | None:
+        """Say of each video token whether it is dropped, one [tokens] mask per clip; None drops nothing."""
         if drop_mask is not None:
             return [mask.to(clip.device, torch.bool) for mask, clip in zip(drop_mask, video, strict=True)]
         if mask_ratio is None:
-            return _nothing_dropped(video)
+            return None
         one_each = list(generator) if isinstance(generator, Sequence) else [generator] * len(video)
         return [
             # A single picture has no other frame to guess its tokens from.
@@ -574,8 +579,12 @@ def _spread(clips: Clips | None, owners: list[int]) -> Any:
     return None if clips is None else [clips[owner] for owner in owners]
 
 
-def _nothing_dropped(video: list[Tensor]) -> list[Tensor]:
-    return [torch.zeros(len(clip), dtype=torch.bool, device=clip.device) for clip in video]
+def _kept(clip: Tensor, dropped: Tensor | None = None) -> VideoTokens:
+    """What is left of a clip's tokens, [tokens, hidden], less the dropped ones, [tokens]."""
+    if dropped is None:
+        return VideoTokens(clip, torch.arange(len(clip), device=clip.device), len(clip))
+    kept = (~dropped).nonzero().flatten()
+    return VideoTokens(clip[kept], kept, len(clip))
 
 
 # ---------------------------------------- known defects of the released code, by request

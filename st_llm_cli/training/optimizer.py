@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -46,40 +46,53 @@ class Muon(Optimizer):
             (self._step_matrices if group["orthogonal"] else self._step_others)(parameters, group)
         return loss
 
-    def _step_matrices(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
-        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+    def _step_matrices(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        by_shape: dict[torch.Size, list[Tensor]] = {}
         for parameter in parameters:
             by_shape.setdefault(parameter.flatten(1).shape, []).append(parameter)
         for (rows, columns), same in by_shape.items():
-            updates = orthogonalise(torch.stack([self._push(each, group).flatten(1) for each in same]))
+            updates = orthogonalise(torch.stack([push.flatten(1) for push in self._push(same, group)]))
             # AdamW's updates have a root mean square of about 0.2.
             rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
-            for parameter, update in zip(same, updates, strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.view_as(parameter), alpha=-rate)
+            laid = [update.view_as(each) for each, update in zip(same, updates, strict=True)]
+            torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(same, laid, alpha=-rate)
 
-    def _push(self, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
-        """Add the gradient to the momentum and look one step ahead (Nesterov)."""
-        state, gradient = self.state[parameter], parameter.grad
-        assert gradient is not None
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        return gradient.lerp(state["momentum"], group["momentum"])
+    def _push(self, parameters: list[Tensor], group: dict[str, Any]) -> Sequence[Tensor]:
+        """Add the gradients to the momentum and look one step ahead (Nesterov)."""
+        (momentums,) = self._kept(parameters, "momentum")
+        torch._foreach_lerp_(momentums, _gradients(parameters), 1 - group["momentum"])
+        return torch._foreach_lerp(_gradients(parameters), momentums, group["momentum"])
 
-    def _step_others(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+    def _step_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        if not parameters:
+            return
         beta1, beta2 = group["betas"]
+        means, squares = self._kept(parameters, "mean", "square")
+        gradients = _gradients(parameters)
         for parameter in parameters:
-            state, gradient = self.state[parameter], parameter.grad
-            assert gradient is not None
-            if "step" not in state:
-                state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
-            state["step"] += 1
-            state["mean"].lerp_(gradient, 1 - beta1)
-            state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            scale = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.addcdiv_(state["mean"], scale, value=-group["lr"] / (1 - beta1 ** state["step"]))
+            self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
+        steps = [self.state[parameter]["step"] for parameter in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
+        scales = torch._foreach_div(squares, [1 - beta2**step for step in steps])
+        torch._foreach_sqrt_(scales)
+        torch._foreach_add_(scales, group["eps"])
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        rates = [-group["lr"] / (1 - beta1**step) for step in steps]
+        torch._foreach_addcdiv_(parameters, means, scales, rates)
+
+    def _kept(self, parameters: list[Tensor], *names: str) -> list[list[Tensor]]:
+        """What is remembered of each parameter under each name, zero at first."""
+        for parameter in parameters:
+            for name in set(names) - set(self.state[parameter]):
+                self.state[parameter][name] = torch.zeros_like(parameter)
+        return [[self.state[parameter][name] for parameter in parameters] for name in names]
+
+
+def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -208,11 +208,15 @@ class TrackReader(nn.Module):
         """Put marks of the rows, [rows, length], where the model's sequences have them, [clips, length]."""
         owners = asked["clip_of_row"].tolist()
         tokens = self.model.config.tokens_per_clip(frames.shape[1])
-        blank = [frames.new_zeros(tokens, self.verdict.in_features)] * len(owners)
+        blank = [frames.new_zeros(tokens, self.verdict.in_features)]
 
         def join(labels: Tensor) -> sequence.Sequence:
             return self.model.join(
-                asked["input_ids"], blank, attention_mask=asked["attention_mask"], labels=labels
+                asked["input_ids"],
+                blank,
+                owners=[0] * len(owners),
+                attention_mask=asked["attention_mask"],
+                labels=labels,
             )
 
         source = sequence.share_clips(join(asked["labels"]), owners).source

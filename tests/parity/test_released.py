@@ -164,7 +164,8 @@ def check_gradients(model: StllmForConditionalGeneration, case: dict[str, Any]) 
         if half:
             third = len(gradient) // 3
             gradient = gradient[:third] if half == "q" else gradient[2 * third :]
-        assert float(gradient.norm()) == pytest.approx(norm, rel=1e-3), key
+        # Where one frame stands alone, attention has nothing to choose: what is there is rounding.
+        assert float(gradient.norm()) == pytest.approx(norm, rel=1e-3, abs=1e-8), key
     for key in case["requires_grad_but_no_grad"]:
         name = our_name(key, reads_question=model.config.reads_question)
         assert name is not None
