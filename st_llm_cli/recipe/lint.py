@@ -107,10 +107,10 @@ def _train(recipe: Recipe, train: Train, place: Place) -> list[Problem]:
         problems.append(Problem((*place, "warmup_steps"), what))
     if train.objective == "answers" and not train.data:
         problems.append(Problem((*place, "data"), "is missing: nothing to learn from"))
-    if train.objective == "cells" and train.data:
-        problems.append(Problem((*place, "data"), "has no effect with objective 'cells'; drop it"))
-    if train.objective == "tracks" and any(source.shapes is None for source in train.data):
-        what = "objective 'tracks' knows the truth of moving shapes only; name 'shapes' sources only"
+    if train.objective != "answers" and any(source.shapes is None for source in train.data):
+        what = (
+            f"objective '{train.objective}' knows the truth of moving shapes only; name 'shapes' sources only"
+        )
         problems.append(Problem((*place, "data"), what))
     if recipe.model.lora is not None and train.objective != "answers":
         what = f"'{train.objective}' teaches a new model, and model.lora leaves the language model as it is"

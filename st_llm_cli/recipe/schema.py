@@ -194,9 +194,9 @@ class Train(Block):
     """Name of the stage; its folder in the run is called so."""
     objective: Literal["answers", "cells", "tracks"] = "answers"
     """`answers`: what the language model says. For new models, on moving shapes and by heads that are thrown
-    away: `cells`, each query token says what is in its cell of a picture; `tracks`, each video token says
-    halfway up the language model what the object in its cell is doing and what it did before, beside the
-    answers if `data` asks for some."""
+    away: `cells`, each query token says what is in its cell of a picture, of the scenes of `data` if there is
+    any; `tracks`, each video token says halfway up the language model what the object in its cell is doing
+    and what it did before, beside the answers if `data` asks for some."""
     data: Annotated[tuple[Data, ...], Field(strict=False)] = ()
     """Where samples come from."""
     max_failures: Share = 0.01

@@ -48,12 +48,23 @@ def trainer_arguments(stage: Train, folder: Path) -> TrainingArguments:
         # The stream says itself in which order its samples are used.
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
+        dataloader_num_workers=_renderers(stage),
         logging_steps=stage.log_every,
         save_strategy="steps" if stage.save_every else "no",
         save_steps=stage.save_every or 1,
         report_to=list(stage.report_to),
         disable_tqdm=True,
     )
+
+
+def _renderers(stage: Train) -> int:
+    """Processes that draw moving shapes beside a GPU, which takes them faster than one can draw them.
+
+    Files have processes of their own that read ahead.
+    """
+    if not torch.cuda.is_available() or any(source.shapes is None for source in stage.data):
+        return 0
+    return max(0, (os.cpu_count() or 1) // process_count() - 1)
 
 
 def _check_loggers(stage: Train) -> None:

@@ -12,6 +12,7 @@ naming what either object does, or any letter, is right too often.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,14 +25,14 @@ from torch.utils.data import Dataset
 
 from st_llm_cli.model import sequence
 from st_llm_cli.model.prompt import choice_prompt
-from st_llm_cli.model.sequence import IGNORED_LABEL
+from st_llm_cli.model.sequence import IGNORED_LABEL, VideoTokens
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration, StllmOutput
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.shapes.render import sample_frames, sample_times
-from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, SHAPES, MovingShape, Scene
+from st_llm_cli.shapes.scene import ACTS, COLORS, MOVEMENTS, SHAPES, MovingShape, Scene
 from st_llm_cli.shapes.world import TRAIN_SEEDS, make_scene
 from st_llm_cli.training.build import grid_shape
-from st_llm_cli.training.cells import NOTHING, cell_of, cells_of
+from st_llm_cli.training.cells import NOTHING, cells_seen, sights_of
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.example import Example, sample_rng
 
@@ -65,32 +66,44 @@ def tracks_of(scene: Scene, grid: tuple[int, int], num_frames: int) -> dict[str,
         For each of `QUESTIONS` the right class at each token, [frames*cells]; `IGNORED_LABEL` where unknown.
     """
     times = sample_times(scene.duration_seconds, num_frames)
+    sights = sights_of(scene, times, grid)
     labels: dict[str, list[int]] = {question: [] for question in QUESTIONS}
-    for frame, seconds in enumerate(times):
-        cells = cells_of(scene, seconds, grid)
+    for frame, seen in enumerate(sights):
+        cells = cells_seen(scene, seen, grid)
         labels["color"] += cells.colors
         labels["shape"] += cells.shapes
         told = {question: [IGNORED_LABEL] * len(cells.colors) for question in QUESTIONS[2:]}
-        for item in scene.objects:
-            cell = cell_of(item, seconds, grid)
-            if cells.shapes[cell] == IGNORED_LABEL:
-                continue  # two objects share it
-            told["doing"][cell] = _doing(item, times[max(frame - 1, 0) : frame + 1])
-            told["first"][cell] = IGNORED_LABEL if frame < 2 else _movement(item.movements[0])
-            told["began"][cell] = cell_of(item, times[0], grid)
+        for item, sight, begun in zip(scene.objects, seen, sights[0], strict=True):
+            if sight is None or cells.shapes[sight.cell] == IGNORED_LABEL:
+                continue  # two objects share its cell
+            told["began"][sight.cell] = IGNORED_LABEL if begun is None else begun.cell
+            for question, movement in _known(item, scene, times[: frame + 1]).items():
+                told[question][sight.cell] = DOINGS.index(movement)
         for question, answers in told.items():
             labels[question] += answers
     return labels
 
 
-def _doing(item: MovingShape, moments: Sequence[float]) -> int:
-    """What an object did between two moments; unknown if it turned in between, and at a first frame."""
-    seen = {item.movement_at(moment) for moment in moments}
-    return _movement(seen.pop()) if len(moments) == 2 and len(seen) == 1 else IGNORED_LABEL
+def _known(item: MovingShape, scene: Scene, times: Sequence[float]) -> dict[str, str]:
+    """What can be known of an object's doings once frames of some moments have been seen."""
+    if scene.parts > 1:
+        begun = range(scene.part_of(times[-1]) + 1)
+        return {IN_PART[part]: _in_part(item, scene, part) for part in begun}
+    recent = {item.movement_at(moment) for moment in times[-2:]}
+    known = {"first": item.movements[0]} if len(times) > 2 else {}
+    # Unknown if it turned in between, and at a first frame.
+    return {**known, "doing": recent.pop()} if len(times) > 1 and len(recent) == 1 else known
 
 
-def _movement(name: str) -> int:
-    return list(MOVEMENTS).index(name)
+def _in_part(item: MovingShape, scene: Scene, part: int) -> str:
+    """What an object does in a part of a story, "still" if nothing."""
+    done = [
+        segment.movement
+        for segment in item.segments
+        if segment.movement != "still"
+        and scene.part_of((segment.start_seconds + segment.end_seconds) / 2) == part
+    ]
+    return done[0] if done else "still"
 
 
 @dataclass(frozen=True)
@@ -126,12 +139,17 @@ class TrackCollator:
 
     def _option_ends(self, question: str) -> list[int]:
         """Place of each option's last token in its row."""
-        asked = choice_prompt(question)
-        head = asked.after[: asked.after.index(question)]
-        lines = question.split("\n")  # the question, "Options:" and the options
-        texts = ["\n".join(lines[: end + 1]) for end in range(2, len(lines))]
         tokenizer, config = self.collator.tokenizers.language, self.collator.config
-        return [len(replace(asked, after=head + text).ids(tokenizer, config)) - 1 for text in texts]
+        asked = choice_prompt(question)
+        lead = len(replace(asked, after="").ids(tokenizer, config))
+        spans = tokenizer(asked.after, add_special_tokens=False, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
+        ends = [end for _, end in spans]
+        begin = asked.after.index(question)
+        lines = question.split("\n")  # the question, "Options:" and the options
+        cuts = [begin + len("\n".join(lines[: last + 1])) for last in range(2, len(lines))]
+        return [lead + bisect_right(ends, cut) - 1 for cut in cuts]
 
 
 class TrackReader(nn.Module):
@@ -193,7 +211,7 @@ class TrackReader(nn.Module):
             if question == "color":
                 # Empty cells are most of a clip: what the others hold has to count as much.
                 losses = losses * (1 + 3 * (right[known] != NOTHING)) / 2
-            loss = loss + losses.mean()
+            loss = loss + losses.sum() / max(len(losses), 1)
         return loss
 
     def _judge(self, hidden: Tensor, verdicts: Tensor, frames: Tensor, asked: dict[str, Any]) -> Tensor:
@@ -206,17 +224,20 @@ class TrackReader(nn.Module):
     @torch.no_grad()
     def _as_laid(self, marks: Tensor, frames: Tensor, asked: dict[str, Any]) -> Tensor:
         """Put marks of the rows, [rows, length], where the model's sequences have them, [clips, length]."""
-        owners = asked["clip_of_row"].tolist()
+        ids, owners = asked["input_ids"], asked["clip_of_row"].tolist()
         tokens = self.model.config.tokens_per_clip(frames.shape[1])
-        blank = [frames.new_zeros(tokens, self.verdict.in_features)]
+        # Ids do for embeddings, and any clip for any other: it is only asked what comes to stand where.
+        blank = VideoTokens(ids.new_zeros(tokens, 1).float(), torch.arange(tokens, device=ids.device), tokens)
 
         def join(labels: Tensor) -> sequence.Sequence:
-            return self.model.join(
-                asked["input_ids"],
-                blank,
+            return sequence.join(
+                ids,
+                ids[..., None].float(),
+                [blank],
                 owners=[0] * len(owners),
                 attention_mask=asked["attention_mask"],
                 labels=labels,
+                pad_embed=ids.new_zeros(1).float(),
             )
 
         source = sequence.share_clips(join(asked["labels"]), owners).source
@@ -235,8 +256,11 @@ def _listen(layer: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-QUESTIONS = ("color", "shape", "doing", "first", "began")
-"""What each video token is asked of the object in its cell: colour, shape, what it has done since the frame
-before, what it did first, and in which cell it began."""
-CLASSES = {"color": len(COLORS) + 1, "shape": len(SHAPES), "doing": len(MOVEMENTS), "first": len(MOVEMENTS)}
+IN_PART = ("first", "second", "third", "fourth")
+"""What each video token is asked of what its object did in each part of a story, as far as that has come."""
+QUESTIONS = ("color", "shape", "began", "doing", *IN_PART)
+"""What each video token is asked of the object in its cell: colour, shape, in which cell it began and, where
+scenes have no parts, what it has done since the frame before and what it did first."""
+DOINGS = (*MOVEMENTS, *ACTS)
+CLASSES = {"color": len(COLORS) + 1, "shape": len(SHAPES), **dict.fromkeys(("doing", *IN_PART), len(DOINGS))}
 """Number of answers to each; `began` has one per cell."""

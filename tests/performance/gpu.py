@@ -3,10 +3,10 @@
     python tests/performance/gpu.py            one GPU of 140 GB; --frames 16 64
     python tests/performance/gpu.py --tiny     the same on a CPU with small parts: only to see that it works
 
-Training is one clip of 16 frames with half of its tokens dropped and masked video modelling, in full (all
-in bfloat16, AdamW's means too) and by LoRA, with checkpointing. MFU counts the operations of
-`training/costs.py` without those done again. Targets, on an H200 with 790 TFLOP/s and 4.3 TB/s as measured:
-MFU over 45 %, encoder over 50 % of the one, decoding over 60 % of the other.
+Training is on clips of 16 frames (`--clips`: so many a step) with half of their tokens dropped and masked
+video modelling, in full (all in bfloat16, AdamW's means too) and by LoRA, with checkpointing. MFU counts the
+operations of `training/costs.py` without those done again. Targets, on an H200 with 790 TFLOP/s and 4.3 TB/s
+as measured: MFU over 45 %, encoder over 50 % of the one, decoding over 60 % of the other.
 """
 
 from __future__ import annotations
@@ -75,14 +75,15 @@ class Bench:
         torch.cuda.reset_peak_memory_stats()
         return f"{most / 1e9:.1f} GB"
 
-    def frames(self, count: int) -> Tensor:
-        """One clip, [1, frames, 3, side, side]."""
+    def frames(self, count: int, clips: int = 1) -> Tensor:
+        """Clips, [clips, frames, 3, side, side]."""
         side = self.config.image_size
-        return torch.randn(1, count, 3, side, side, device=self.device, dtype=torch.bfloat16)
+        return torch.randn(clips, count, 3, side, side, device=self.device, dtype=torch.bfloat16)
 
-    def ids(self, length: int) -> Tensor:
-        """Text, [1, length]."""
-        return torch.randint(5, self.config.text_config.vocab_size, (1, length), device=self.device)
+    def ids(self, length: int, rows: int = 1) -> Tensor:
+        """Text that the language model and the Q-Former know, [rows, length]."""
+        words = min(self.config.text_config.vocab_size, self.config.qformer_config.vocab_size)
+        return torch.randint(5, words, (rows, length), device=self.device)
 
 
 def tiny_config() -> StllmConfig:
@@ -96,8 +97,8 @@ def tiny_config() -> StllmConfig:
     )
 
 
-def training(bench: Bench, *, lora: bool) -> None:
-    """Time a training step and print how much of the device it uses."""
+def training(bench: Bench, clips: int, *, lora: bool) -> None:
+    """Time a training step on so many clips and print how much of the device it uses."""
     model = bench.model().train()
     model.requires_grad_(not lora)
     if lora:
@@ -109,11 +110,11 @@ def training(bench: Bench, *, lora: bool) -> None:
         part.requires_grad_(False)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=1e-6, fused=True)
-    ids = bench.ids(TEXT + 1)
+    ids = bench.ids(TEXT + 1, clips)
     ids[:, 0] = VIDEO_TOKEN_ID
     labels = ids.clone()
     labels[:, :-ANSWER] = -100
-    frames, question = bench.frames(16), bench.ids(QUESTION)
+    frames, question = bench.frames(16, clips), bench.ids(QUESTION, clips)
 
     def step() -> None:
         output = model(ids, labels=labels, frames=frames, question_ids=question, mask_ratio=0.5)
@@ -124,9 +125,11 @@ def training(bench: Bench, *, lora: bool) -> None:
     bench.peak()
     seconds = bench.seconds(step)
     tokens = bench.config.tokens_per_clip(16)
-    shape = StepShape(1, 16, TextSizes(TEXT, ANSWER, question=QUESTION), tokens, tokens // 2, teacher=True)
+    shape = StepShape(
+        clips, 16, TextSizes(TEXT, ANSWER, question=QUESTION), tokens, tokens // 2, teacher=True
+    )
     used = step_flops(model, shape).total / seconds / bench.flops
-    name = "training step, LoRA" if lora else "training step, in full"
+    name = f"training, {'LoRA' if lora else 'in full'}, {clips} clips"
     line(name, f"{seconds * 1e3:.1f} ms", f"MFU {used:.1%}", bench.peak())
 
 
@@ -193,12 +196,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--clips", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--tflops", type=float, default=790.0)
     parser.add_argument("--tbps", type=float, default=4.3)
     options = parser.parse_args(arguments)
     bench = Bench(options)
     for lora in (False, True):
-        training(bench, lora=lora)
+        for clips in options.clips:
+            training(bench, clips, lora=lora)
     model = bench.model().eval()
     encoding(bench, model, 4 if options.tiny else 256)
     for count in options.frames:

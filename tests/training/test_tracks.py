@@ -15,7 +15,7 @@ from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, MovingShape, Scene, Segme
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.shapes import draw_shapes, shapes_vocabulary
 from st_llm_cli.training.tokenizer import word_tokenizer
-from st_llm_cli.training.tracks import TrackCollator, TrackReader, TrackStream, tracks_of
+from st_llm_cli.training.tracks import DOINGS, TrackCollator, TrackReader, TrackStream, tracks_of
 from tests.training.small import small_recipe
 from tests.training.test_build import build
 from tests.training.test_trainer import train
@@ -56,6 +56,30 @@ def test_a_token_knows_what_its_object_did_first_once_that_could_be_seen() -> No
 
 def test_a_token_knows_where_its_object_began() -> None:
     assert [max(cells) for cells in told("began", 4, turning_object())] == [0, 0, 0, 0]
+
+
+def test_a_token_knows_what_its_object_did_in_each_part_that_has_begun() -> None:
+    script = (
+        Segment(0.0, 2.0, "grow", 0.0),
+        Segment(2.0, 3.0, "still", 0.0),
+        Segment(3.0, 4.0, "left and back", 0.2),
+    )
+    item = MovingShape("red", "star", COLORS["red"], 0.1, (0.9, 0.2), script)
+    scene = Scene(seed=0, duration_seconds=4.0, background=(0, 0, 0), objects=(item,), story="acts", parts=2)
+    labels = tracks_of(scene, (1, 1), 4)
+    grew, moved = DOINGS.index("grow"), DOINGS.index("left and back")
+    assert labels["first"] == [grew] * 4
+    assert labels["second"] == [UNKNOWN, UNKNOWN, moved, moved]
+    assert labels["third"] == labels["doing"] == [UNKNOWN] * 4
+
+
+def test_a_token_is_asked_where_its_object_began_only_if_that_was_to_be_seen() -> None:
+    away = (Segment(0.0, 2.0, "away", 0.0), Segment(2.0, 4.0, "still", 0.0))
+    item = MovingShape("red", "star", COLORS["red"], 0.1, (0.9, 0.2), away)
+    scene = Scene(seed=0, duration_seconds=4.0, background=(0, 0, 0), objects=(item,), story="visits", parts=2)
+    labels = tracks_of(scene, (1, 1), 4)
+    assert labels["shape"][:2] == [UNKNOWN] * 2 and labels["shape"][2] != UNKNOWN
+    assert labels["began"] == [UNKNOWN] * 4
 
 
 def test_a_cell_of_two_objects_is_not_asked_about() -> None:

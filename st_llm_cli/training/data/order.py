@@ -15,7 +15,7 @@ import numpy as np
 from st_llm_cli.training.data.example import sample_rng
 
 BATCHES_PER_BUCKET = 16
-"""Batches among which rows are sorted by length."""
+"""Batches among which rows of files are sorted by length."""
 
 
 class Turn(NamedTuple):
@@ -60,23 +60,32 @@ class Buckets:
         name: Unlike any other group's of the stage.
         batch_size: Samples per step, on all processes together.
         length_of: About how long the text at a place is, in any unit.
+        batches: Batches among which texts are sorted by length.
     """
 
-    def __init__(self, seed: int, name: str, batch_size: int, length_of: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        name: str,
+        batch_size: int,
+        length_of: Callable[[int], int],
+        batches: int = BATCHES_PER_BUCKET,
+    ) -> None:
         self.seed = seed
         self.name = name
         self.batch_size = batch_size
         self.length_of = length_of
+        self.batches = batches
         # A step asks for each of its samples, and for the batch after while that one is read ahead.
         self._bucket = lru_cache(maxsize=2)(self._sort_bucket)
 
     def batch(self, number: int) -> Sequence[int]:
         """Places of the samples of a batch; the shortest texts come first."""
-        bucket, within = divmod(number, BATCHES_PER_BUCKET)
+        bucket, within = divmod(number, self.batches)
         return self._bucket(bucket)[within]
 
     def _sort_bucket(self, bucket: int) -> list[list[int]]:
-        size = self.batch_size * BATCHES_PER_BUCKET
+        size = self.batch_size * self.batches
         ranked = sorted(range(bucket * size, (bucket + 1) * size), key=lambda at: (self.length_of(at), at))
         batches = [ranked[start : start + self.batch_size] for start in range(0, size, self.batch_size)]
         sample_rng(self.seed, "bucket", self.name, bucket).shuffle(batches)

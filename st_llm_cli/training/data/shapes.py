@@ -19,7 +19,7 @@ from st_llm_cli.shapes.words import names_of
 from st_llm_cli.shapes.world import TRAIN_SEEDS, make_scene
 from st_llm_cli.shapes.worlds import WORLDS
 from st_llm_cli.training.data.example import Example, Task, sample_rng
-from st_llm_cli.training.data.order import Buckets
+from st_llm_cli.training.data.order import BATCHES_PER_BUCKET, Buckets
 
 
 def check_kinds(source: Shapes) -> None:
@@ -35,8 +35,8 @@ def check_kinds(source: Shapes) -> None:
             fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
             raise RecipeError(f"no kind of question '{kind}' of {source.kind}", where="shapes.kinds", fix=fix)
     for seed in range(_SCENES_TO_CHECK if source.kinds else 0):
-        scene = make_scene(seed) if source.world == "plain" else _draw_scene(source, Random(seed))
-        if all(table[kind](scene, Random(seed)) is None for kind in source.kinds or ()):
+        scene = make_scene(seed) if source.world == "plain" else draw_scene(source, Random(seed))
+        if all(table[kind](scene, Random(seed)) is None for kind in _asked_of(scene, source)):
             what = "some scenes give no question of these kinds"
             raise RecipeError(what, where="shapes.kinds", fix="add a kind that all give, such as color")
 
@@ -53,14 +53,36 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int, m
     """
     scene, tasks = draw_tasks(source, rng)
     is_picture = source.kind == "images"
-    antialias = source.world == "plain" or rng.random() < 0.5
+    antialias = draw_antialias(source, rng)
     frames = sample_frames(scene, 1 if is_picture else num_frames, resolution, antialias=antialias)
     return Example(frames, tasks, is_picture=is_picture, mask_seed=mask_seed, scene=scene)
 
 
+def draw_scene(source: Shapes, rng: Random) -> Scene:
+    """Draw a scene that training may show."""
+    seed, world = rng.randrange(len(TRAIN_SEEDS)), WORLDS[source.world]
+    if source.kind == "images":
+        return world.make_picture(seed, num_objects=source.num_objects)
+    if source.world == "plain":
+        return world.make_scene(seed, num_objects=source.num_objects)
+    # A kind of question is asked of few stories: the kind is drawn first, then one of its stories.
+    kinds = [(kind, _stories(kind, source.num_objects)) for kind in source.kinds or _known_kinds(source)]
+    possible = [stories for _, stories in kinds if stories]
+    if not possible:
+        what = f"no scene of {source.num_objects} objects gives a question of these kinds"
+        raise RecipeError(what, where="shapes.kinds", fix="drop num_objects, or add a kind")
+    story = rng.choice(rng.choice(possible))
+    return world.make_scene(seed, num_objects=source.num_objects, story=story, slots=source.slots)
+
+
+def draw_antialias(source: Shapes, rng: Random) -> bool:
+    """Draw whether outlines are smooth."""
+    return source.world == "plain" or rng.random() < 0.5
+
+
 def draw_tasks(source: Shapes, rng: Random) -> tuple[Scene, tuple[Task, ...]]:
     """Draw a scene and what is asked about it, without its pictures. See `draw_shapes`."""
-    scene = _draw_scene(source, rng)
+    scene = draw_scene(source, rng)
     return scene, tuple(_tasks(source, scene, rng))
 
 
@@ -84,7 +106,8 @@ class Rendered:
         self.video = video
         self.resolution = resolution
         self.seed = seed
-        self.buckets = Buckets(seed, name, batch_size, self._length)
+        batches = max(2, min(BATCHES_PER_BUCKET, _SCENES_TO_SORT // batch_size))
+        self.buckets = Buckets(seed, name, batch_size, self._length, batches)
 
     def example(self, place: int) -> Example:
         """Render the scene of a place and ask about it."""
@@ -96,22 +119,6 @@ class Rendered:
 
     def _rng(self, place: int) -> Random:
         return sample_rng(self.seed, "sample", self.name, place)
-
-
-def _draw_scene(source: Shapes, rng: Random) -> Scene:
-    seed, world = rng.randrange(len(TRAIN_SEEDS)), WORLDS[source.world]
-    if source.kind == "images":
-        return world.make_picture(seed, num_objects=source.num_objects)
-    if source.world == "plain":
-        return world.make_scene(seed, num_objects=source.num_objects)
-    # A kind of question is asked of few stories: the kind is drawn first, then one of its stories.
-    kinds = [(kind, _stories(kind, source.num_objects)) for kind in source.kinds or _known_kinds(source)]
-    possible = [stories for _, stories in kinds if stories]
-    if not possible:
-        what = f"no scene of {source.num_objects} objects gives a question of these kinds"
-        raise RecipeError(what, where="shapes.kinds", fix="drop num_objects, or add a kind")
-    story = rng.choice(rng.choice(possible))
-    return world.make_scene(seed, num_objects=source.num_objects, story=story, slots=source.slots)
 
 
 def _stories(kind: str, num_objects: int | None) -> list[str]:
@@ -128,12 +135,17 @@ def _known_kinds(source: Shapes) -> tuple[str, ...]:
     return tuple(kind for kind in _table(source) if kind not in CAPTIONS[source.kind])
 
 
-def _tasks(source: Shapes, scene: Scene, rng: Random) -> list[Task]:
+def _asked_of(scene: Scene, source: Shapes) -> Sequence[str]:
+    """Kinds of questions, descriptions apart, that a scene is asked of those that a source names."""
     kinds: Sequence[str] = source.kinds or _known_kinds(source)
-    table = _table(source)
-    if source.kind == "videos" and source.world != "plain":
-        asked = WORLDS[source.world].asked_of(scene)
-        kinds = [kind for kind in kinds if kind in asked]
+    if source.kind == "images" or source.world == "plain":
+        return kinds
+    asked = WORLDS[source.world].asked_of(scene)
+    return [kind for kind in kinds if kind in asked]
+
+
+def _tasks(source: Shapes, scene: Scene, rng: Random) -> list[Task]:
+    kinds, table = _asked_of(scene, source), _table(source)
     tasks = []
     if rng.random() < source.captions:
         tasks.append(_free(ask_from(table, scene, rng, CAPTIONS[source.kind])))
@@ -204,6 +216,8 @@ def shapes_vocabulary(world: str = "plain") -> list[str]:
 
 _FINE_CELLS = 8
 _SCENES_TO_CHECK = 50
+_SCENES_TO_SORT = 256
+"""Each process that renders has to draw them all to know its own."""
 
 EXACT_QUESTION = "Where exactly is the {name}?"
 CAPTIONS = {"images": ("image_caption",), "videos": ("caption",)}
