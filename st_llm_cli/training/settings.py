@@ -64,7 +64,8 @@ def _renderers(stage: Train) -> int:
     """
     if not torch.cuda.is_available() or any(source.shapes is None for source in stage.data):
         return 0
-    return max(0, (os.cpu_count() or 1) // process_count() - 1)
+    # One core sends the GPU its work, and one hands over what has been drawn.
+    return max(1, (os.cpu_count() or 1) // process_count() - 2)
 
 
 def _check_loggers(stage: Train) -> None:

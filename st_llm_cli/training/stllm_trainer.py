@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,13 @@ class StllmTrainer(Trainer):
             padding=output.padding,
         )
 
+    def get_train_dataloader(self) -> Any:
+        """Let processes that draw samples leave signals, which a terminal sends to all, to this one."""
+        loader = super().get_train_dataloader()
+        for each in (loader, getattr(loader, "base_dataloader", loader)):
+            each.worker_init_fn = _leave_signals
+        return loader
+
     def create_optimizer(self, model: Any = None) -> Any:
         """Make the optimiser that the stage asks for."""
         if self.optimizer is None:
@@ -183,3 +191,8 @@ def step_masking(method: Model, stage: Train, step: int, seeds: Tensor | None = 
         generator = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
     masked_video = method.mvm is not None and step % method.mvm.every == 0
     return {"mask_ratio": ratio, "generator": generator, "masked_video": masked_video}
+
+
+def _leave_signals(worker: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -76,7 +76,9 @@ def test_a_token_knows_what_its_object_did_in_each_part_that_has_begun() -> None
 def test_a_token_is_asked_where_its_object_began_only_if_that_was_to_be_seen() -> None:
     away = (Segment(0.0, 2.0, "away", 0.0), Segment(2.0, 4.0, "still", 0.0))
     item = MovingShape("red", "star", COLORS["red"], 0.1, (0.9, 0.2), away)
-    scene = Scene(seed=0, duration_seconds=4.0, background=(0, 0, 0), objects=(item,), story="visits", parts=2)
+    scene = Scene(
+        seed=0, duration_seconds=4.0, background=(0, 0, 0), objects=(item,), story="visits", parts=2
+    )
     labels = tracks_of(scene, (1, 1), 4)
     assert labels["shape"][:2] == [UNKNOWN] * 2 and labels["shape"][2] != UNKNOWN
     assert labels["began"] == [UNKNOWN] * 4
