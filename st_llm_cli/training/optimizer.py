@@ -33,7 +33,9 @@ class Muon(Optimizer):
         betas: tuple[float, float] = (0.9, 0.98),
         weight_decay: float = 0.0,
         eps: float = 1e-8,
+        precision: torch.dtype = torch.float32,
     ) -> None:
+        self.precision = precision
         defaults = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay, "eps": eps}
         super().__init__(groups, {**defaults, "orthogonal": False})
 
@@ -51,7 +53,8 @@ class Muon(Optimizer):
         for parameter in parameters:
             by_shape.setdefault(parameter.flatten(1).shape, []).append(parameter)
         for (rows, columns), same in by_shape.items():
-            updates = orthogonalise(torch.stack([push.flatten(1) for push in self._push(same, group)]))
+            pushes = torch.stack([push.flatten(1) for push in self._push(same, group)])
+            updates = orthogonalise(pushes, self.precision)
             # AdamW's updates have a root mean square of about 0.2.
             rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
             laid = [update.view_as(each) for each, update in zip(same, updates, strict=True)]
@@ -95,16 +98,15 @@ def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalise(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """Bring all singular values of each matrix close to one, by five Newton-Schulz steps.
-
-    They bear bfloat16, in which many a CPU is ten times slower than in float32.
 
     Args:
         matrices: [count, rows, columns].
+        precision: Of the steps, which bear bfloat16; many a CPU is ten times slower in it than in float32.
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    result = (matrices.mT if tall else matrices).to(torch.bfloat16 if matrices.is_cuda else torch.float32)
+    result = (matrices.mT if tall else matrices).to(precision)
     result = result / result.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     for _ in range(5):
         square = result @ result.mT  # [count, short side, short side]
@@ -188,7 +190,8 @@ def _adamw(groups: list[dict[str, Any]], train: Train) -> Optimizer:
 
 
 def _muon(groups: list[dict[str, Any]], train: Train) -> Optimizer:
-    return Muon(groups, lr=train.lr, betas=train.betas)
+    precision = torch.bfloat16 if train.precision == "bfloat16" else torch.float32
+    return Muon(groups, lr=train.lr, betas=train.betas, precision=precision)
 
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)

@@ -30,6 +30,7 @@ from st_llm_cli.model.st_llm import StllmForConditionalGeneration, StllmOutput
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.shapes.render import sample_frames, sample_times
 from st_llm_cli.shapes.scene import ACTS, COLORS, MOVEMENTS, SHAPES, MovingShape, Scene
+from st_llm_cli.shapes.textures import PLAIN, TEXTURES
 from st_llm_cli.shapes.world import TRAIN_SEEDS, make_scene
 from st_llm_cli.training.build import grid_shape
 from st_llm_cli.training.cells import NOTHING, cells_seen, sights_of
@@ -72,7 +73,8 @@ def tracks_of(scene: Scene, grid: tuple[int, int], num_frames: int) -> dict[str,
         cells = cells_seen(scene, seen, grid)
         labels["color"] += cells.colors
         labels["shape"] += cells.shapes
-        told = {question: [IGNORED_LABEL] * len(cells.colors) for question in QUESTIONS[2:]}
+        labels["texture"] += [_texture(scene, times[frame])] * len(cells.colors)
+        told = {question: [IGNORED_LABEL] * len(cells.colors) for question in QUESTIONS[3:]}
         for item, sight, begun in zip(scene.objects, seen, sights[0], strict=True):
             if sight is None or cells.shapes[sight.cell] == IGNORED_LABEL:
                 continue  # two objects share its cell
@@ -93,6 +95,12 @@ def _known(item: MovingShape, scene: Scene, times: Sequence[float]) -> dict[str,
     known = {"first": item.movements[0]} if len(times) > 2 else {}
     # Unknown if it turned in between, and at a first frame.
     return {**known, "doing": recent.pop()} if len(times) > 1 and len(recent) == 1 else known
+
+
+def _texture(scene: Scene, seconds: float) -> int:
+    """Number of the texture that is behind everything at a moment."""
+    begun = [backdrop.texture for backdrop in scene.backdrops if backdrop.start_seconds <= seconds]
+    return BACKDROPS.index(begun[-1] if begun else PLAIN)
 
 
 def _in_part(item: MovingShape, scene: Scene, part: int) -> str:
@@ -258,9 +266,16 @@ def _listen(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 IN_PART = ("first", "second", "third", "fourth")
 """What each video token is asked of what its object did in each part of a story, as far as that has come."""
-QUESTIONS = ("color", "shape", "began", "doing", *IN_PART)
-"""What each video token is asked of the object in its cell: colour, shape, in which cell it began and, where
-scenes have no parts, what it has done since the frame before and what it did first."""
+QUESTIONS = ("color", "shape", "texture", "began", "doing", *IN_PART)
+"""What each video token is asked: the texture behind everything, and of the object in its cell colour, shape,
+in which cell it began and, where scenes have no parts, what it has done since the frame before and what it
+did first."""
 DOINGS = (*MOVEMENTS, *ACTS)
-CLASSES = {"color": len(COLORS) + 1, "shape": len(SHAPES), **dict.fromkeys(("doing", *IN_PART), len(DOINGS))}
+BACKDROPS = (PLAIN, *TEXTURES)
+CLASSES = {
+    "color": len(COLORS) + 1,
+    "shape": len(SHAPES),
+    "texture": len(BACKDROPS),
+    **dict.fromkeys(("doing", *IN_PART), len(DOINGS)),
+}
 """Number of answers to each; `began` has one per cell."""
