@@ -10,7 +10,7 @@ from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.recipe.sources import Video
 from st_llm_cli.stages.clip_tokens import ClipTokens, why_not_sound
-from st_llm_cli.stages.video_model import looks_like_shapes
+from st_llm_cli.stages.familiar import looks_like_shapes
 from st_llm_cli.training.scale import zero_stage
 from st_llm_cli.video.transform import RandomResizedCrop, ResizeCenterCrop
 

@@ -15,9 +15,9 @@ from st_llm_cli.model.decoding import too_long
 from st_llm_cli.model.generation import Generation, generation_of
 from st_llm_cli.model.prompt import Prompt, chat_prompt
 from st_llm_cli.model.session import Session
-from st_llm_cli.shapes.scene import COLORS
 from st_llm_cli.stages.answer_many import answer_all
 from st_llm_cli.stages.clip_tokens import ClipTokens, Look, SeenClip
+from st_llm_cli.stages.familiar import looks_like_shapes
 from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
 
 OUT_OF_ITS_DEPTH = (
-    "the bundled model knows moving shapes only, plainly drawn on dark grey, and this clip looks different: "
+    "the bundled model knows moving shapes only, drawn on dark plain or patterned backgrounds, and this clip "
+    "looks different: "
     "for real footage use real weights (--model, see `stllm models --help`)"
 )
 
@@ -283,37 +284,3 @@ class VideoModel:
         most = getattr(self.model.config.text_config, "max_position_embeddings", None)
         if most is not None and text + video + new > most and not self._released:
             raise too_long(video, text, new, most)
-
-
-def looks_like_shapes(frames: np.ndarray[Any, np.dtype[np.uint8]]) -> bool:
-    """Whether frames show what the bundled model was trained on: objects in its colours on plain dark grey.
-
-    Args:
-        frames: [frames, height, width, 3], uint8.
-    """
-    pixels = frames.reshape(len(frames), -1, 3).astype(np.int16)  # [frames, pixels, 3]
-    background = np.median(pixels, axis=1, keepdims=True)
-    is_plain = np.abs(pixels - background).max(axis=2) <= PLAIN_WITHIN  # [frames, pixels]
-    plain = np.median(is_plain.mean(axis=1))
-    if not PLAIN_SHARE <= plain <= 1 - SMALLEST_OBJECTS:
-        return False
-    darkest, brightest = np.median(background, axis=0).min(), np.median(background, axis=0).max()
-    if brightest > BRIGHTEST_BACKGROUND or brightest - darkest > MOST_COLORED_BACKGROUND:
-        return False
-    objects = pixels[~is_plain]  # [pixels of objects, 3]
-    objects = objects[:: len(objects) // 10_000 + 1]  # enough to tell, and little memory for large pictures
-    far = np.abs(objects[:, None] - np.array(list(COLORS.values()))).max(axis=2).min(axis=1)
-    return bool((far <= COLOR_WITHIN).mean() >= COLORED_SHARE)
-
-
-# Measured on 30 held-out clips at 48x48: plain 0.90-0.97, objects at least 0.026, background up to 89 bright
-# and 23 coloured, pixels of objects near a colour of theirs 0.51-0.86. Of 200 others none is doubted, at 1,
-# 4, 8 and 16 frames; of 100 clips of the rich world, which the plain model was not trained on, 83 are; real
-# footage always is. tests/stages/test_video_model.py holds both kinds of clips against the bounds.
-PLAIN_WITHIN = 12
-PLAIN_SHARE = 0.75
-SMALLEST_OBJECTS = 0.005
-BRIGHTEST_BACKGROUND = 120
-MOST_COLORED_BACKGROUND = 45
-COLOR_WITHIN = 60
-COLORED_SHARE = 0.35

@@ -22,7 +22,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from st_llm_cli.stages.clip_tokens import ClipTokens
-from st_llm_cli.stages.video_model import VideoModel, load_model, looks_like_shapes
+from st_llm_cli.stages.familiar import looks_like_shapes
+from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.tokens import media
 from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.training.data.collator import Collator

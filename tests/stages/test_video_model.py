@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 
 from st_llm_cli.errors import UsageError
-from st_llm_cli.shapes.encode import draw_encoding, write_video
-from st_llm_cli.shapes.world import EVAL_SEEDS, make_scene
-from st_llm_cli.stages.video_model import VideoModel, load_model, looks_like_shapes
+from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.video.clip import Clip, Source
-from st_llm_cli.video.reader import read_clip
-from st_llm_cli.video.transform import ResizeCenterCrop
 from tests.micro import write_micro_checkpoint
-from tests.video.stripe import videos_folder
 
 QUESTION = "What does the red circle do first?"
 
@@ -122,51 +117,3 @@ def test_only_the_bundled_model_doubts_real_footage(tmp_path: Path, model: Video
     shapes = load_model(str(write_micro_checkpoint(tmp_path / "m", trained_on="shapes")))
     assert "moving shapes only" in (shapes.caveat(noise()) or "")
     assert model.caveat(noise()) is None
-
-
-def test_rendered_shapes_look_like_shapes(tmp_path: Path) -> None:
-    import random
-
-    for seed in range(EVAL_SEEDS.start, EVAL_SEEDS.start + 8):
-        encoding = draw_encoding(random.Random(seed))
-        path = tmp_path / f"{seed}{encoding.suffix}"
-        write_video(make_scene(seed), path, encoding)
-        clip = read_clip(path, num_frames=8, transform=ResizeCenterCrop(64))
-        assert looks_like_shapes(clip.frames), seed
-
-
-def plain(*color: int) -> np.ndarray:
-    return np.full((8, 48, 48, 3), color, np.uint8)
-
-
-def written(background: int, ink: int) -> np.ndarray:
-    frames = plain(*[background] * 3)
-    frames[:, 10:14, 5:40] = ink
-    return frames
-
-
-ODD_FRAMES = {
-    "reddish pictures": np.concatenate([plain(180 + number, 60, 50)[:1] for number in range(12)]),
-    "nothing on dark grey": plain(32, 32, 32),
-    "dark writing on white": written(245, 20),
-    "grey writing on black": written(12, 150),
-    "green screen": np.where(written(0, 255) == 0, plain(0, 200, 30), plain(240, 240, 240)),
-}
-
-
-@pytest.mark.parametrize("case", ODD_FRAMES)
-def test_other_plain_pictures_do_not_look_like_shapes(case: str) -> None:
-    assert not looks_like_shapes(ODD_FRAMES[case])
-
-
-def test_real_footage_does_not_look_like_shapes() -> None:
-    folder = videos_folder()
-    videos = [
-        *folder.glob("real/*.mp4"),
-        folder / "bframes_neg.mp4",
-        folder / "gray.mp4",
-        folder / "rot90.mp4",
-    ]
-    for path in videos:
-        clip = read_clip(path, num_frames=8, transform=ResizeCenterCrop(64))
-        assert not looks_like_shapes(clip.frames), path.name
