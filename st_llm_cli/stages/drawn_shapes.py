@@ -86,23 +86,39 @@ def ceilings_of(folder: Path, samples: Sequence[Sample], num_frames: int) -> dic
         Means over the questions of each task; nothing of the plain world, and of tasks with questions that
         were added or changed by hand: of them it is not known.
     """
+    known = ceilings_of_questions(folder, samples, num_frames)
+    found: dict[str, list[Ceilings | None]] = {}
+    for sample in samples:
+        found.setdefault(sample.task, []).append(known.get(sample.id))
+    means = {}
+    for task, all_of_them in found.items():
+        own = [each for each in all_of_them if each is not None]
+        if len(own) == len(all_of_them):
+            means[task] = Ceiling(
+                sum(each.order_blind for each in own) / len(own),
+                sum(each.single_frame for each in own) / len(own),
+            )
+    return means
+
+
+def ceilings_of_questions(folder: Path, samples: Sequence[Sample], num_frames: int) -> dict[str, Ceilings]:
+    """Say of each question how often it can be answered without the order of the frames, by its id.
+
+    Args:
+        folder: As for `ceilings_of`.
+        samples: As for `ceilings_of`.
+        num_frames: As for `ceilings_of`.
+
+    Returns:
+        Nothing of the plain world, and of questions that were added or changed by hand.
+    """
     if world_in(folder) in (None, "plain"):
         return {}
     clips = {clip.video: clip for clip in read_clips(folder)}
-    known = {_clip_of(each) for each in samples} & set(clips)
-    observers = {name: _observers(clips[name], num_frames) for name in known}
-    found: dict[str, list[Ceilings]] = {}
-    for task in dict.fromkeys(sample.task for sample in samples):
-        own = [_ceilings(each, observers.get(_clip_of(each))) for each in samples if each.task == task]
-        if None not in own:
-            found[task] = [each for each in own if each is not None]
-    return {
-        task: Ceiling(
-            sum(each.order_blind for each in own) / len(own),
-            sum(each.single_frame for each in own) / len(own),
-        )
-        for task, own in found.items()
-    }
+    asked = {_clip_of(each) for each in samples} & set(clips)
+    observers = {name: _observers(clips[name], num_frames) for name in asked}
+    counted = {each.id: _ceilings(each, observers.get(_clip_of(each))) for each in samples}
+    return {id: own for id, own in counted.items() if own is not None}
 
 
 def _ceilings(sample: Sample, observers: Observers | None) -> Ceilings | None:

@@ -1,143 +1,195 @@
 """How often the bundled model is right: held-out clips as real video files, read and asked as a user would.
 
-    python tests/performance/tiny_accuracy.py --output report/ [--model tiny] [--clips 200]
+    python tests/performance/tiny_accuracy.py --output report/ [--model tiny] [--page docs/tiny-model.md]
 
-Writes clips with unseen seeds (sizes, frame rates, codecs and containers drawn), asks every kind of question
-about each, prints a table with 95 % Wilson intervals and leaves every answer in `answers.jsonl`.
+Draws clips of seeds that training never draws (accuracy/clips.py says which), unless they are in the output
+folder already, and asks about them: multiple-choice questions of all kinds of the rich world, as they are and
+with the order of frames taken away; freely, what objects do first and at the end; and all of the plain world.
+Writes `report.md`, `report.json`, every answer (`answers.jsonl`, `rich-answers-…/`) and pictures. `--page`
+puts tables and pictures into a page as well, between the marks that name them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import shutil
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from st_llm_cli.shapes.folder import Clip, read_clips, write_folder
-from st_llm_cli.shapes.questions import Question
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from st_llm_cli.shapes.folder import write_folder
+from st_llm_cli.shapes.rich_questions import CHOICE_KINDS
+from st_llm_cli.stages.controls import control_folder
+from st_llm_cli.stages.drawn_shapes import ceilings_of_questions
+from st_llm_cli.stages.eval_job import Job, answer_job
+from st_llm_cli.stages.eval_plan import Plan, load
+from st_llm_cli.stages.prediction_file import collect
 from st_llm_cli.stages.video_model import VideoModel, load_model
-from st_llm_cli.training.data.shapes import choice_text
-from st_llm_cli.video.reader import read_clip
+from st_llm_cli.stages.weights import weights_digest
+from tests.performance.accuracy.asking import BATCH, Answer, ask_ends, ask_everything
+from tests.performance.accuracy.clips import FIRST_SEED, ends_wishes, plan_clips, rich_wishes, write_clips
+from tests.performance.accuracy.page import filled
+from tests.performance.accuracy.pictures import (
+    draw_confusion,
+    draw_examples,
+    draw_kinds,
+    first_mistakes,
+    first_of_each_kind,
+)
+from tests.performance.accuracy.tables import (
+    FRAMES,
+    ORDER_KINDS,
+    Choices,
+    as_numbers,
+    controls_table,
+    ends_table,
+    goals_table,
+    kinds_table,
+    plain_table,
+    shuffled_sentence,
+)
 
-CHOICES = "choices: "
-"""Put in front of the kind of a multiple-choice question."""
-ALL = "all free-form"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One question, what is true and what the model said."""
-
-    video: str
-    kind: str
-    objects: int
-    codec: str
-    question: str
-    truth: str
-    reply: str
-    right: bool
+SHOWN = (
+    "action_sequence",
+    "moving_count",
+    "object_interaction",
+    "object_shuffle",
+    "character_order",
+    "state_change",
+    "scene_transition",
+    "egocentric_navigation",
+)
+"""Kinds of which an example is drawn."""
+MOST_MISTAKES = 4
+CONTROLS = tuple(control for control in FRAMES if control is not None)
 
 
 def main() -> None:
     arguments = _arguments()
-    torch.set_num_threads(arguments.threads)
-    clips = arguments.output / "clips"
-    write_folder(clips, arguments.clips, first=arguments.first)
-    model = load_model(arguments.model)
+    torch.set_num_threads(1)
+    output: Path = arguments.output
     began = time.monotonic()
-    answers = []
-    with (arguments.output / "answers.jsonl").open("w", encoding="utf-8") as file:
-        for clip in read_clips(clips):
-            for answer in ask_all(model, clips, clip):
-                file.write(json.dumps(asdict(answer)) + "\n")
-                answers.append(answer)
-    seconds = time.monotonic() - began
-    sys.stdout.write(f"{len(answers)} questions about {arguments.clips} clips in {seconds:.0f} s\n\n")
-    sys.stdout.write(table(answers))
+    draw_clips(output, arguments)
+    drawn = time.monotonic()
+    model = load_model(arguments.model)
+    choices = ask_choices(output, arguments.model, model)
+    _say(kinds_table(choices))
+    ends = [*ask_ends(model, output / "ends", "plain"), *ask_ends(model, output / "rich", "rich")]
+    _say(goals_table(choices, ends))
+    plain = list(ask_everything(model, output / "plain"))
+    _write_answers(output / "answers.jsonl", [*ends, *plain])
+    asked = time.monotonic()
+    parts = {**tables(choices, ends, plain), **pictures(choices, ends, output)}
+    _write_report(output, parts)
+    numbers = json.dumps(as_numbers(choices, ends, plain), indent=1)
+    (output / "report.json").write_text(numbers + "\n", encoding="utf-8")
+    for page in arguments.page:
+        fill_page(page, parts, output / "pictures")
+    number = len(ends) + len(plain) + len(choices.full) * (1 + len(choices.controls))
+    _say(f"clips drawn in {drawn - began:.0f} s, {number} questions asked in {asked - drawn:.0f} s")
+    _say(f"all tables are in {output / 'report.md'}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()  # what is measured first can be read while the rest is asked
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--clips", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0, help="number of held-out seeds to leave out")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--page", type=Path, action="append", default=[], help="also put tables and pictures into this page"
+    )
+    parser.add_argument("--per-kind", type=int, default=38, help="questions of each kind of the rich world")
+    parser.add_argument("--ends", type=int, default=40, help="plain clips of one and of two objects, each")
+    parser.add_argument("--plain", type=int, default=200, help="clips of the plain world in its own files")
+    parser.add_argument("--processes", type=int, default=2, help="that draw clips")
     return parser.parse_args()
 
 
-def ask_all(model: VideoModel, folder: Path, clip: Clip) -> Iterator[Answer]:
-    """Ask all the questions of the folder about one clip."""
-    frames = read_clip(folder / "video" / clip.video, num_frames=model.num_frames)
-    facts = {"video": clip.video, "objects": len(clip.scene.objects), "codec": clip.encoding.codec}
-    for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if row["video"] != clip.video:
-            continue
-        reply = model.answer(frames, row["question"])
-        asked = {"kind": row["kind"], "question": row["question"], "truth": row["answer"], "reply": reply}
-        yield Answer(**facts, **asked, right=reply == row["answer"])
-    for path in sorted((folder / "json").glob("*.json")):
-        for row in json.loads(path.read_text(encoding="utf-8")):
-            if row["video"] != clip.video:
-                continue
-            question = Question(path.stem, row["question"], row["answer"], tuple(row["candidates"]))
-            letters = "ABCDEFGH"[: len(question.candidates)]
-            reply = letters[model.choose(frames, choice_text(question), letters)]
-            asked = {
-                "kind": CHOICES + path.stem,
-                "question": row["question"],
-                "truth": question.letter,
-                "reply": reply,
-            }
-            yield Answer(**facts, **asked, right=reply == question.letter)
+def draw_clips(output: Path, arguments: argparse.Namespace) -> None:
+    """Draw the clips of all three folders, unless they are there."""
+    rich = plan_clips(rich_wishes(arguments.per_kind), "rich")
+    write_clips(output / "rich", rich, "rich", arguments.processes)
+    ends = plan_clips(ends_wishes(arguments.ends), "ends", FIRST_SEED + 100_000)
+    write_clips(output / "ends", ends, "plain", arguments.processes)
+    write_folder(output / "plain", arguments.plain, first=FIRST_SEED + 200_000)
 
 
-def table(answers: list[Answer]) -> str:
-    """A Markdown table: share of right answers with its 95 % interval, by kind and number of objects."""
-    groups: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for answer in answers:
-        objects = "one" if answer.objects == 1 else "two"
-        free = not answer.kind.startswith(CHOICES)
-        for kind in (answer.kind, ALL if free else CHOICES + "all"):
-            groups[kind]["both"].append(answer.right)
-            groups[kind][objects].append(answer.right)
-        if answer.kind == "caption":
-            truths = answer.truth.split(". ")
-            said = {sentence.rstrip(".") for sentence in answer.reply.split(". ")}
-            for truth in truths:
-                for column in ("both", objects):
-                    groups["caption: sentences"][column].append(truth.rstrip(".") in said)
-    lines = ["| question | right | one object | two objects | asked |", "|---|---|---|---|---|"]
-    # Sums stand below what they sum up.
-    for kind in sorted(groups, key=lambda kind: (kind.startswith(CHOICES), kind in (ALL, CHOICES + "all"))):
-        group = groups[kind]
-        cells = [share(group[column]) for column in ("both", "one", "two")]
-        lines.append(f"| {kind} | {' | '.join(cells)} | {len(group['both'])} |")
-    return "\n".join(lines) + "\n"
+def ask_choices(output: Path, name: str, model: VideoModel) -> Choices:
+    """Ask the multiple-choice questions about the rich world, as they are and under every control.
+
+    Other weights answer into a folder of their own; the same weights go on where they were interrupted.
+    """
+    answers = f"rich-answers-{weights_digest(model.folder).removeprefix('sha256:')}"
+    plan = Plan("shapes", output / "rich")
+    job = Job(plan, output / answers, name, CONTROLS, cache=output / "tokens", batch_size=BATCH)
+    answer_job(job, None, lambda id: None)
+    _, samples = load(job.plan)
+    # Predictions are read rather than scored: scoring counts the ceilings of every run anew, all alike.
+    runs = {None: job.folder, **{name: control_folder(job.folder, name) for name in job.controls}}
+    found = {name: collect(folder, samples) or [] for name, folder in runs.items()}
+    ceilings = ceilings_of_questions(job.plan.data, samples, model.num_frames)
+    return Choices(found[None], {name: found[name] for name in job.controls}, ceilings)
 
 
-def share(rights: list[bool]) -> str:
-    """ "0.93 [0.88, 0.96]" """
-    if not rights:
-        return "-"
-    low, high = wilson(sum(rights), len(rights))
-    return f"{sum(rights) / len(rights):.3f} [{low:.2f}, {high:.2f}]"
+def tables(choices: Choices, ends: Sequence[Answer], plain: Sequence[Answer]) -> dict[str, str]:
+    """Write the tables, by the names that pages have for them."""
+    return {
+        "goals": goals_table(choices, ends),
+        "kinds": kinds_table(choices),
+        "controls": controls_table(choices),
+        "shuffled": shuffled_sentence(choices.order_blind(ORDER_KINDS, "shuffle")),
+        "ends": ends_table(ends),
+        "plain": plain_table(plain),
+    }
 
 
-def wilson(right: int, asked: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share."""
-    share, spread = right / asked, z * z / asked
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / asked + spread / 4 / asked)
-    return max(0.0, middle - half), min(1.0, middle + half)
+def pictures(choices: Choices, ends: Sequence[Answer], output: Path) -> dict[str, str]:
+    """Draw the pictures into a folder `pictures` and give the Markdown that shows each."""
+    folder = output / "pictures"
+    folder.mkdir(exist_ok=True)
+    draw_kinds(choices, folder / "tiny-kinds.png")
+    draw_confusion(ends, folder / "tiny-deeds.png")
+    draw_examples(first_of_each_kind(choices, SHOWN), folder / "tiny-examples.png")
+    shown = {
+        "kinds-picture": f"![share right of each of {len(CHOICE_KINDS)} kinds](pictures/tiny-kinds.png)\n",
+        "deeds-picture": "![what is said to be done, by what is done](pictures/tiny-deeds.png)\n",
+        "examples-picture": "![clips with a question and the option chosen](pictures/tiny-examples.png)\n",
+    }
+    mistakes = first_mistakes(choices, MOST_MISTAKES)
+    shown["mistakes-picture"] = "It made none.\n"
+    if mistakes:
+        draw_examples(mistakes, folder / "tiny-mistakes.png")
+        shown["mistakes-picture"] = "![clips with a question answered wrong](pictures/tiny-mistakes.png)\n"
+    return shown
+
+
+def _write_answers(path: Path, answers: Sequence[Answer]) -> None:
+    path.write_text("".join(json.dumps(each.as_row()) + "\n" for each in answers), encoding="utf-8")
+
+
+def _write_report(output: Path, parts: dict[str, str]) -> None:
+    report = "\n".join(f"## {name}\n\n{text}" for name, text in parts.items())
+    (output / "report.md").write_text(report, encoding="utf-8")
+
+
+def fill_page(page: Path, parts: dict[str, str], drawn: Path) -> None:
+    """Put tables into a page, and the pictures that it shows beside it."""
+    text = filled(page.read_text(encoding="utf-8"), parts)
+    page.write_text(text, encoding="utf-8")
+    for picture in drawn.glob("tiny-*.png"):
+        if f"](pictures/{picture.name})" in text:
+            (page.parent / "pictures").mkdir(exist_ok=True)
+            shutil.copy(picture, page.parent / "pictures" / picture.name)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ import pytest
 
 from st_llm_cli.model.locate import BUNDLED
 from st_llm_cli.recipe import load_recipe
-from st_llm_cli.shapes.folder import read_clips, write_folder
+from st_llm_cli.shapes.folder import write_folder
 from st_llm_cli.shapes.questions import QUESTION_KINDS
 from st_llm_cli.shapes.words import vocabulary
 from st_llm_cli.stages.video_model import VideoModel, load_model
-from tests.performance.tiny_accuracy import CHOICES, Answer, ask_all, share, table, wilson
+from tests.performance.accuracy.asking import CHOICES, Answer, ask_everything
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def model() -> VideoModel:
 def answers(model: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
     folder = tmp_path_factory.mktemp("clips")
     write_folder(folder, 24, first=40_000)
-    return [answer for clip in read_clips(folder) for answer in ask_all(model, folder, clip)]
+    return list(ask_everything(model, folder))
 
 
 def rate(answers: list[Answer], *kinds: str) -> float:
@@ -71,20 +71,3 @@ def test_it_chooses_among_options(answers: list[Answer]) -> None:
 def test_its_answers_are_sentences_of_its_world(answers: list[Answer]) -> None:
     assert {answer.kind for answer in answers} >= set(QUESTION_KINDS)
     assert all(answer.reply and "[UNK]" not in answer.reply and "#" not in answer.reply for answer in answers)
-
-
-def test_table_of_answers_counts_rights_and_sentences() -> None:
-    said = "A red star moves up. A blue star moves left."
-    truth = "A red star moves up. A blue star moves down."
-    caption = Answer("a.mp4", "caption", 2, "h264", "Describe the video.", truth, said, False)
-    color = Answer("a.mp4", "color", 1, "h264", "What color is the star?", "red", "red", True)
-    lines = table([caption, color]).splitlines()
-    assert any(line.startswith("| caption: sentences | 0.500") for line in lines)
-    assert any(line.startswith("| color | 1.000") and line.endswith("| 1 |") for line in lines)
-    assert any(line.startswith("| all free-form | 0.500") for line in lines)
-
-
-def test_interval_is_wilsons() -> None:
-    assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
-    assert share([]) == "-"
-    assert share([True] * 8 + [False] * 2) == "0.800 [0.49, 0.94]"
