@@ -79,6 +79,9 @@ class Annotations(Block):
     """The file."""
     media: str
     """Folder that the paths in the file start from."""
+    questions_per_clip: Positive = 1
+    """Questions drawn of those that an entry holds, in every epoch anew: each a sequence of its own, sharing
+    the clip's tokens."""
 
 
 class Data(Block):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.lora import Adapter, add_lora
@@ -66,7 +67,8 @@ def seen_text(recipe: Recipe, stage: Train, config: StllmConfig) -> TextSizes:
     if not stage.data:
         return TextSizes(length=1, answer=1)  # cells and tracks can do without
     if not drawn or len(drawn) < len(stage.data) or recipe.model.new is None:
-        return TYPICAL_TEXT
+        on_disk = [data.files[1].questions_per_clip for data in stage.data if data.files is not None]
+        return replace(TYPICAL_TEXT, rows_per_clip=max(on_disk, default=1))
     tokenizer = word_tokenizer(shapes_vocabulary(world_of(recipe)))
     collator = Collator(Tokenizers(tokenizer, tokenizer), config)
     stream = ExampleStream(stage, recipe.video, config.image_size)

@@ -49,6 +49,14 @@ def test_what_is_asked_beside_an_objective_is_counted() -> None:
     assert asked.shape.text.length > 2 and asked.flops.total > silent.flops.total
 
 
+def test_questions_that_share_a_clip_are_counted_where_data_are_on_disk() -> None:
+    def text(number: int) -> int:
+        place = {"annotations": "a.json", "media": ".", "questions_per_clip": number}
+        return plan(small_recipe({"data": [{"videochat2": place}]})).stages[0].shape.text.length
+
+    assert text(6) == 6 * text(1)
+
+
 def test_a_checkpoint_that_is_not_there_is_planned_by_its_variant() -> None:
     recipe = load_recipe("instructblip_qa")
     config, where = planned_config(recipe)

@@ -19,7 +19,7 @@ class Draw(NamedTuple):
     group: Group
     place: int
     """See `Shuffle.turn`."""
-    task: Task
+    tasks: tuple[Task, ...]
     mask_seed: int
     request: Request
     """What is asked of the video room."""
@@ -35,20 +35,27 @@ class Group:
         resolution: Side of the frames in pixels.
         seed: The stage's.
         batch_size: Samples per step, on all processes together.
+        questions: Questions drawn about each, if it has as many.
     """
 
     def __init__(
-        self, name: str, records: Sequence[Record], video: Video, resolution: int, seed: int, batch_size: int
+        self,
+        name: str,
+        records: Sequence[Record],
+        video: Video,
+        resolution: int,
+        seed: int,
+        batch_size: int,
+        questions: int = 1,
     ) -> None:
         self.name = name
         self.records = records
+        self.questions = questions
         self.video = video
         self.resolution = resolution
         self.seed = seed
         self.shuffle = Shuffle(seed, name, len(records))
-        self.buckets = Buckets(
-            seed, name, batch_size, lambda place: self._task(self.shuffle.turn(place)).length
-        )
+        self.buckets = Buckets(seed, name, batch_size, self._length)
 
     @property
     def is_picture(self) -> bool:
@@ -56,19 +63,21 @@ class Group:
         return self.records[0].is_picture
 
     def draw(self, place: int) -> Draw:
-        """Draw the question, the view and the seed of the mask for the turn at a place."""
+        """Draw the questions, the view and the seed of the mask for the turn at a place."""
         turn = self.shuffle.turn(place)
         record = self.records[turn.record]
-        task = self._task(turn)
         rng = sample_rng(self.seed, "view", self.name, turn.record, turn.epoch)
         seed, mask_seed = rng.getrandbits(31), rng.getrandbits(48)
         request = view_of(record, self.video, self.resolution, seed)
-        return Draw(self, place, task, mask_seed, request)
+        return Draw(self, place, self._tasks(turn), mask_seed, request)
 
-    def _task(self, turn: Turn) -> Task:
+    def _length(self, place: int) -> int:
+        return sum(task.length for task in self._tasks(self.shuffle.turn(place)))
+
+    def _tasks(self, turn: Turn) -> tuple[Task, ...]:
         tasks = self.records[turn.record].tasks
         rng = sample_rng(self.seed, "question", self.name, turn.record, turn.epoch)
-        return tasks[0] if len(tasks) == 1 else rng.choice(tasks)
+        return tuple(rng.sample(tasks, min(self.questions, len(tasks))))
 
 
 def view_of(record: Record, video: Video, resolution: int, seed: int = 0) -> Request:

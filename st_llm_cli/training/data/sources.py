@@ -35,6 +35,8 @@ class Source(NamedTuple):
     """Entries of a source on disk."""
     mistakes: tuple[Mistake, ...]
     """What in its file cannot be used."""
+    questions_per_clip: int = 1
+    """Drawn of each entry of a source on disk."""
 
     @property
     def media(self) -> dict[Path, bool]:
@@ -119,4 +121,13 @@ def open_source(number: int, data: Data) -> Source:
         raise DataError(
             "holds no entries with a video or a picture", where=str(found.file), fix="give another file"
         )
-    return Source(number, str(found.file), name, data.weight, None, found.records, found.mistakes)
+    return Source(
+        number,
+        str(found.file),
+        name,
+        data.weight,
+        None,
+        found.records,
+        found.mistakes,
+        place.questions_per_clip,
+    )

@@ -139,7 +139,8 @@ class ExampleStream(Dataset[Example]):
             records = [record for record in source.records if record.is_picture == is_picture]
             if records:
                 place = f"{source.number}/{name}"
-                found.append(Group(place, records, self.video, self.resolution, seed, size))
+                asked = source.questions_per_clip
+                found.append(Group(place, records, self.video, self.resolution, seed, size, asked))
         return found
 
     def _example(self, index: int, reads: Iterator[Read]) -> Example:
@@ -157,8 +158,8 @@ class ExampleStream(Dataset[Example]):
     def _shown(self, draw: Draw, clip: Any) -> Example:
         is_picture = draw.group.is_picture
         if isinstance(clip, Clip):
-            return Example(clip.frames, (draw.task,), is_picture=is_picture, mask_seed=draw.mask_seed)
-        return Example(None, (draw.task,), clip.tokens, clip.level, is_picture, draw.mask_seed)
+            return Example(clip.frames, draw.tasks, is_picture=is_picture, mask_seed=draw.mask_seed)
+        return Example(None, draw.tasks, clip.tokens, clip.level, is_picture, draw.mask_seed)
 
     def _draw_of(self, index: int) -> Draw | None:
         """What the sample of an index shows, as far as that is known before it is read."""

@@ -94,6 +94,18 @@ def test_sources_come_by_their_weights(mixed: Path, media: Path) -> None:
     assert 125 <= rendered <= 175
 
 
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_as_many_questions_are_drawn_of_an_entry_as_the_source_says(
+    mixed: Path, media: Path, number: int
+) -> None:
+    place = {**source(mixed, media)["videochat2"], "questions_per_clip": number}
+    shown = samples_of(stream([{"videochat2": place}], steps=40))
+    drawn = [example.tasks for example in shown if not example.is_picture]
+    there = 3  # questions in an entry
+    assert all(len(tasks) == len(set(tasks)) == min(number, there) for tasks in drawn)
+    assert len(set(drawn)) == {1: 3, 2: 6, 9: 6}[number]  # all there are, in any order
+
+
 def test_samples_do_not_depend_on_what_was_read_before(mixed: Path, media: Path) -> None:
     video = Video(num_frames=3, crop="random", sampler="released_random")
     straight = said(samples_of(stream([source(mixed, media)], video)))
