@@ -1,0 +1,113 @@
+"""Short events in long clips: all 64 frames, 16 of them, and global-local (recipes/claims/long.yaml)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from st_llm_cli.model.checkpoint import load_checkpoint
+from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.st_llm import StllmForConditionalGeneration
+from st_llm_cli.model.tokenizers import save_tokenizers
+from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS
+from st_llm_cli.stages.video_model import VideoModel, load_model
+from st_llm_cli.tokens.store import TokenCache
+from st_llm_cli.training.data.example import Example, Task
+from st_llm_cli.video.request import Request
+from tests.performance.claims_rows import Row, answers, settings, stllm, trained
+from tests.performance.long_clips import FRAMES, long_scene, questions, write_long_clips
+
+LOCAL = 16
+VARIANTS: dict[str, list[str]] = {
+    "all 64": [],
+    "16 of 64": [f"video.num_frames={LOCAL}"],
+    "global-local": ["model.video_input=residual", f"model.num_local_frames={LOCAL}"],
+}
+"""Settings of each variant."""
+TRAINING, HELD_OUT = TRAIN_SEEDS[:1600], EVAL_SEEDS[:200]
+"""Seeds of the clips."""
+LOOKED_AT = 40
+"""Held-out clips that are decoded and encoded again to see what that takes."""
+
+
+@dataclass(frozen=True)
+class LongRow(Row):
+    """What one run on long clips came to."""
+
+    video_tokens: int
+    """That the language model reads of a clip."""
+    look_seconds: float
+    """Decoding and encoding a held-out clip."""
+    answer_seconds: float
+    """The language model's time for all questions about it at once."""
+
+
+class LongRuns:
+    """The runs on long clips.
+
+    Args:
+        start: Checkpoint of a model that knows pictures.
+        output: Folder of runs, clips and tokens; clips and a start with the global-local adapter are made.
+    """
+
+    def __init__(self, start: str, output: Path) -> None:
+        self.output = output
+        self.clips = output / "long"
+        self.cache = output / "tokens"
+        self.starts = {name: start for name in VARIANTS}
+        self.starts["global-local"] = str(with_adapter(start, output / "start-global-local"))
+        write_long_clips(self.clips, TRAINING, "train")
+        write_long_clips(self.clips, HELD_OUT, "held-out")
+
+    def measure(self, variant: str, seed: int) -> LongRow:
+        """Train a variant and ask its result about held-out clips."""
+        folder = self.output / f"{variant.replace(' ', '')}-{seed}"
+        data = {"annotations": self.clips / "train.json", "media": self.clips}
+        own = [f"stages.1.train.data.0.videochat2.{key}={path}" for key, path in data.items()]
+        own += [f"model.checkpoint={self.starts[variant]}", f"stages.1.train.seed={seed}", *VARIANTS[variant]]
+        recipe = ["recipes/claims/long.yaml", "--output", str(folder), "--cache", str(self.cache)]
+        stllm("run", *recipe, *settings(own))
+        return LongRow(variant, seed, *trained(folder), *self._asked(folder, variant))
+
+    def _asked(self, folder: Path, variant: str) -> tuple[dict[str, str], int, float, float]:
+        """What a run answers about held-out clips, and what a clip takes."""
+        frames = LOCAL if variant == "16 of 64" else FRAMES
+        model = load_model(str(folder))
+        began = time.monotonic()
+        for _, clip in model.read_clips(self._requests(model, frames, LOOKED_AT)):
+            model.looked(clip)
+        looked = time.monotonic()
+        cached = load_model(str(folder), cache=TokenCache(self.cache))
+        clips = [
+            Example(None, tuple(Task(*pair) for pair in questions(long_scene(seed))), clip.tokens, clip.level)
+            for seed, (_, clip) in zip(
+                HELD_OUT, cached.read_clips(self._requests(model, frames)), strict=True
+            )
+        ]
+        asked = time.monotonic()
+        right = answers(model, clips)
+        costs = (looked - began) / LOOKED_AT, (time.monotonic() - asked) / len(clips)
+        tokens = model.model.config.tokens_per_clip(frames)
+        return {str(frames): right}, tokens, round(costs[0], 4), round(costs[1], 4)
+
+    def _requests(self, model: VideoModel, frames: int, most: int | None = None) -> Iterator[Request]:
+        for seed in HELD_OUT[:most]:
+            path = self.clips / "held-out" / f"{seed}.mp4"
+            yield Request(path, num_frames=frames, transform=model.transform)
+
+
+def with_adapter(start: str, folder: Path) -> Path:
+    """Give a model the adapter of the global-local input, as it is before training: it adds nothing yet."""
+    model, tokenizers, _ = load_checkpoint(start)
+    config = StllmConfig.from_dict({**model.config.to_dict(), "video_input": "residual"})
+    torch.manual_seed(0)
+    wider = StllmForConditionalGeneration(config)
+    lacking = wider.load_state_dict(model.state_dict(), strict=False)
+    assert all(name.startswith("global_local.") for name in lacking.missing_keys)
+    wider.save_pretrained(folder)
+    save_tokenizers(tokenizers, folder)
+    return folder

@@ -1,0 +1,206 @@
+"""Rows of measured runs → the tables and pictures of docs/claims.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from st_llm_cli.bench.statistics import clustered_bootstrap, paired_permutation
+from tests.performance import claims_long, claims_order, long_clips
+from tests.performance.claims_long import LongRow
+from tests.performance.claims_rows import AnyRow, Row, by_clip, read_rows
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROWS = DOCS / "claims"
+PAGE = DOCS / "claims.md"
+PAIRS = (
+    ("mean", "all"),
+    ("fixed", "all"),
+    ("dynamic", "all"),
+    ("dynamic + MVM", "all"),
+    ("dynamic", "fixed"),
+    ("dynamic + MVM", "dynamic"),
+    ("from 0.3", "dynamic + MVM"),
+    ("MSE", "dynamic + MVM"),
+    ("compact", "dynamic + MVM"),
+)
+"""Variants on clips of one moving shape, and what each is held against."""
+LONG_PAIRS = (("16 of 64", "all 64"), ("global-local", "all 64"), ("global-local", "16 of 64"))
+BRIEF = 2 * len(long_clips.BRIEF)
+GROUPS = {
+    "brief": range(BRIEF),
+    "which came first": range(BRIEF, BRIEF + len(long_clips.ORDER)),
+    "lasting": range(BRIEF + len(long_clips.ORDER), long_clips.KINDS),
+}
+"""Places of the questions about a long clip."""
+TRAINED_ON = "8"
+"""Frames that variants on clips of one moving shape are trained on."""
+
+
+def write(rows: Path = ROWS, page: Path = PAGE) -> None:
+    """Bring the tables of the page up to date, and draw its pictures beside it."""
+    order, long = read_rows(rows / "order.jsonl", Row), read_rows(rows / "long.jsonl", LongRow)
+    text = page.read_text(encoding="utf-8")
+    for name, lines in tables(order, long).items():
+        text = re.sub(f"(?<=<!-- {name} -->\n)(.|\n)*?(?=<!-- end -->)", "\n".join([*lines, ""]), text)
+    page.write_text(text, encoding="utf-8")
+    draw_order(order, page.parent / "pictures" / "claims-frames.png")
+    draw_long(long, page.parent / "pictures" / "claims-tokens.png")
+
+
+def tables(order: Sequence[Row], long: Sequence[LongRow]) -> dict[str, list[str]]:
+    """Each table of the page by its name, as Markdown lines."""
+    return {
+        "variants": list(_variants(order)),
+        "pairs": list(_pairs(order)),
+        "kinds": list(_kinds(order)),
+        "long": list(_long(long)),
+        "long pairs": list(_long_pairs(long)),
+    }
+
+
+def of(rows: Sequence[AnyRow], variant: str) -> list[AnyRow]:
+    """The runs of a variant."""
+    return [row for row in rows if row.variant == variant]
+
+
+def _order(rows: Sequence[Row], frames: str, kinds: Sequence[str] = claims_order.ORDER) -> list[float]:
+    asked = claims_order.ASKED
+    return by_clip(rows, frames, [asked.index(kind) for kind in kinds], len(asked))
+
+
+def _long_clips(rows: Sequence[Row], group: str) -> list[float]:
+    (frames,) = rows[0].right
+    return by_clip(rows, frames, GROUPS[group], long_clips.KINDS)
+
+
+def _variants(rows: Sequence[Row]) -> Iterator[str]:
+    yield "| variant | 4 frames | 8 | 16 | 32 | each seed at 8 | color, shape | seconds | GB |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for variant in claims_order.VARIANTS:
+        runs = of(rows, variant)
+        shares = [_share(_order(runs, str(frames))) for frames in claims_order.FRAMES]
+        seeds = ", ".join(f"{mean(_order([run], TRAINED_ON)):.2f}" for run in runs)
+        still = mean(_order(runs, TRAINED_ON, claims_order.STILL))
+        yield _row(variant, *shares, seeds, f"{still:.3f}", *_costs(runs))
+
+
+def _pairs(rows: Sequence[Row]) -> Iterator[str]:
+    yield "| variant | against | 4 frames | 8 | 16 | 32 | each seed at 8 |"
+    yield "|---|---|---|---|---|---|---|"
+    for variant, other in PAIRS:
+        runs, others = of(rows, variant), of(rows, other)
+        gains = [_gain(lambda own, n=str(n): _order(own, n), runs, others) for n in claims_order.FRAMES]
+        yield _row(variant, other, *gains, _seeds(lambda own: _order(own, TRAINED_ON), runs, others))
+
+
+def _kinds(rows: Sequence[Row]) -> Iterator[str]:
+    yield _row("variant", *(f"`{kind}`" for kind in claims_order.ASKED))
+    yield "|---" * (len(claims_order.ASKED) + 1) + "|"
+    for variant in claims_order.VARIANTS:
+        runs = of(rows, variant)
+        yield _row(variant, *(f"{mean(_order(runs, TRAINED_ON, [kind])):.2f}" for kind in claims_order.ASKED))
+
+
+def _long(rows: Sequence[LongRow]) -> Iterator[str]:
+    yield f"| what is read | tokens | {' | '.join(GROUPS)} | seconds | GB | a clip: looking | answering |"
+    yield "|---" * (len(GROUPS) + 6) + "|"
+    for variant in claims_long.VARIANTS:
+        runs = of(rows, variant)
+        shares = [_share(_long_clips(runs, group)) for group in GROUPS]
+        looking, answering = mean(row.look_seconds for row in runs), mean(row.answer_seconds for row in runs)
+        times = (f"{1000 * looking:.0f} ms", f"{1000 * answering:.0f} ms")
+        yield _row(variant, str(runs[0].video_tokens), *shares, *_costs(runs), *times)
+
+
+def _long_pairs(rows: Sequence[LongRow]) -> Iterator[str]:
+    yield f"| variant | against | {' | '.join(GROUPS)} | each seed, brief |"
+    yield "|---" * (len(GROUPS) + 3) + "|"
+    for variant, other in LONG_PAIRS:
+        runs, others = of(rows, variant), of(rows, other)
+        gains = [_gain(lambda own, group=group: _long_clips(own, group), runs, others) for group in GROUPS]
+        yield _row(variant, other, *gains, _seeds(lambda own: _long_clips(own, "brief"), runs, others))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(values: Sequence[float]) -> str:
+    inside = clustered_bootstrap(values, range(len(values)))
+    assert inside is not None, "there are many clips"
+    return f"{mean(values):.3f} [{inside.low:.2f}, {inside.high:.2f}]"
+
+
+def _costs(runs: Sequence[Row]) -> tuple[str, str]:
+    return f"{mean(row.seconds for row in runs):.0f}", f"{mean(row.memory_gb for row in runs):.2f}"
+
+
+Values = Callable[[Sequence[Row]], list[float]]
+
+
+def _gain(values: Values, runs: Sequence[Row], others: Sequence[Row]) -> str:
+    """A paired test over clips of the mean of some runs against that of others."""
+    own, theirs = values(runs), values(others)
+    versus = paired_permutation(theirs, own, range(len(own)))
+    sure = "p < 0.001" if versus.p_value < 0.001 else f"p = {versus.p_value:.3f}"
+    return f"{100 * versus.difference:+.1f} ± {196 * versus.error:.1f}, {sure}"
+
+
+def _seeds(values: Values, runs: Sequence[Row], others: Sequence[Row]) -> str:
+    pairs = zip(runs, others, strict=True)
+    return ", ".join(f"{100 * (mean(values([run])) - mean(values([other]))):+.0f}" for run, other in pairs)
+
+
+def draw_order(rows: Sequence[Row], picture: Path) -> None:
+    """Accuracy against frames: the main variants on the left, the smaller switches on the right."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    variants = list(claims_order.VARIANTS)
+    sides = figure.subplots(1, 2, sharey=True)
+    for axes, shown in zip(sides, (variants[:5], variants[4:]), strict=True):
+        for variant in shown:
+            points = [_order(of(rows, variant), str(frames)) for frames in claims_order.FRAMES]
+            _line(axes, list(claims_order.FRAMES), points, variant)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(claims_order.FRAMES, list(map(str, claims_order.FRAMES)))
+        axes.set(xlabel="frames at inference (trained on 8)", ylim=(0, None))
+    sides[0].set_ylabel("what happens when: right")
+    _save(figure, picture)
+
+
+def draw_long(rows: Sequence[LongRow], picture: Path) -> None:
+    """Accuracy against video tokens, a panel for each group of questions."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, group in zip(figure.subplots(1, len(GROUPS), sharey=True), GROUPS, strict=True):
+        for variant in claims_long.VARIANTS:
+            runs = of(rows, variant)
+            _line(axes, [runs[0].video_tokens], [_long_clips(runs, group)], variant)
+        axes.set(xlabel="video tokens", title=group, xlim=(0, 650), ylim=(0, 1.05))
+    figure.axes[0].set_ylabel("right")
+    _save(figure, picture)
+
+
+def _line(axes: Axes, places: list[int], points: list[list[float]], label: str) -> None:
+    """Means with their intervals."""
+    heights, below, above = [], [], []
+    for values in points:
+        inside = clustered_bootstrap(values, range(len(values)))
+        assert inside is not None, "there are many clips"
+        heights.append(mean(values))
+        below.append(heights[-1] - inside.low)
+        above.append(inside.high - heights[-1])
+    axes.errorbar(
+        places, heights, [below, above], label=label, marker="o", markersize=4, capsize=2, linewidth=1.2
+    )
+
+
+def _save(figure: Figure, picture: Path) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(picture, dpi=100)

@@ -1,0 +1,107 @@
+"""Runs behind docs/claims.md: training one, and the row that keeps what came of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, TypeVar
+
+import torch
+
+from st_llm_cli.stages.video_model import VideoModel
+from st_llm_cli.training.data.example import Example
+from tests.performance.right_answers import right_answers
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one run came to."""
+
+    variant: str
+    seed: int
+    seconds: float
+    """Training time on one thread."""
+    memory_gb: float
+    """Largest memory of the process while training."""
+    right: dict[str, str]
+    """For each number of frames, one bit for each answer, packed: clip by clip, in the order of the kinds."""
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def measure_all(
+    variants: Iterable[str], seeds: Sequence[int], path: Path, measure: Callable[[str, int], Row]
+) -> None:
+    """Append a row for each variant and seed as soon as it is measured; those that are there stay."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
+    for seed in seeds:
+        for variant in variants:
+            if (variant, seed) not in done:
+                row = measure(variant, seed)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(row)) + "\n")
+                sys.stdout.write(f"{variant} {seed}: {row.seconds:.0f} s\n")
+                sys.stdout.flush()
+
+
+def read_rows(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
+    """Rows measured before, of a class of them."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [kind(**json.loads(line)) for line in lines]
+
+
+def stllm(*arguments: str) -> None:
+    """Run `stllm` to its end."""
+    subprocess.run([sys.executable, "-m", "st_llm_cli", *arguments], check=True, capture_output=True)
+
+
+def settings(values: Sequence[str]) -> list[str]:
+    """Settings as the command line takes them."""
+    return [part for value in values for part in ("--set", value)]
+
+
+def trained(folder: Path) -> tuple[float, float]:
+    """Seconds that a run trained for, and the largest memory meanwhile, GB."""
+    metrics: list[dict[str, Any]] = [
+        json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    ]
+    return metrics[-1]["seconds"], max(line["memory_gb"] for line in metrics)
+
+
+def answers(model: VideoModel, clips: Sequence[Example]) -> str:
+    """Which questions about held-out clips a model answers to the letter, packed."""
+    with torch.autocast("cpu", torch.bfloat16):  # as in training
+        return packed([right for clip in right_answers(model, clips) for right in clip])
+
+
+def packed(bits: Sequence[int]) -> str:
+    """Bits as hexadecimal digits, four in each; their number is a multiple of four."""
+    return f"{int(''.join(map(str, bits)), 2):0{len(bits) // 4}x}"
+
+
+def unpacked(digits: str) -> list[int]:
+    """The bits again."""
+    return [int(bit) for bit in f"{int(digits, 16):0{len(digits) * 4}b}"]
+
+
+def by_clip(rows: Sequence[Row], frames: str, places: Sequence[int], asked: int) -> list[float]:
+    """Share of right answers about each clip, the mean of some runs.
+
+    Args:
+        rows: The runs.
+        frames: Number of frames that they were asked with.
+        places: Of the questions that count, among those about a clip.
+        asked: Questions about each clip.
+    """
+    right = [unpacked(row.right[frames]) for row in rows]
+    return [
+        mean(run[start + place] for run in right for place in places)
+        for start in range(0, len(right[0]), asked)
+    ]

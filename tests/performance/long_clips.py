@@ -1,0 +1,94 @@
+"""Long clips in which what matters is short: one object stays, two others come by for two frames of 64 each.
+
+Sixteen frames spread evenly over such a clip show every second visit. Written as real video files, with the
+questions about them in the form of VideoChat2-IT.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+from st_llm_cli.shapes.encode import Encoding, write_video
+from st_llm_cli.shapes.scene import COLORS, SHAPES, MovingShape, Scene, Segment
+from st_llm_cli.shapes.words import QUESTION_FORMS, name_of, with_article
+from st_llm_cli.shapes.world import BACKGROUNDS, RADIUS_RANGE, vary
+
+FRAMES, FPS, SIDE = 64, 8, 96
+VISIT = 2
+"""Frames."""
+BRIEF = ("color", "shape", "place")
+"""Asked of each visitor, who is to be seen in two frames."""
+ORDER = ("first", "at the end")
+"""What happens then: which of the two visits."""
+LASTING = BRIEF
+"""Asked of the object that stays."""
+KINDS = 2 * len(BRIEF) + len(ORDER) + len(LASTING)
+
+
+def write_long_clips(folder: Path, seeds: range, name: str) -> Path:
+    """Write clips and the file of what is asked about them, unless it is there.
+
+    Returns:
+        The file.
+    """
+    annotations = folder / f"{name}.json"
+    if annotations.exists():
+        return annotations
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    entries = []
+    for seed in seeds:
+        scene, video = long_scene(seed), f"{name}/{seed}.mp4"
+        write_video(scene, folder / video, Encoding(SIDE, SIDE, FPS))
+        asked = [{"i": "", "q": question, "a": answer} for question, answer in questions(scene)]
+        entries.append({"video": video, "QA": asked})
+    annotations.write_text(json.dumps(entries), encoding="utf-8")
+    return annotations
+
+
+def long_scene(seed: int) -> Scene:
+    """One object that stays and two visitors, in the order in which they come."""
+    rng = Random(f"{seed} long")
+    colors, shapes = rng.sample(list(COLORS), 3), rng.sample(SHAPES, 3)
+    cells = rng.sample(range(9), 3)
+    half = FRAMES // 2
+    visits = [None, *(part * half + rng.randrange(half - VISIT + 1) for part in (0, 1))]
+    objects = tuple(
+        _object(rng, color, shape, cell, visit)
+        for color, shape, cell, visit in zip(colors, shapes, cells, visits, strict=True)
+    )
+    return Scene(seed, FRAMES / FPS, rng.choice(BACKGROUNDS), objects)
+
+
+def _object(rng: Random, color: str, shape: str, cell: int, visit: int | None) -> MovingShape:
+    start = tuple((part + 0.5) / 3 + rng.uniform(-0.04, 0.04) for part in (cell % 3, cell // 3))
+    segments = [Segment(0.0, FRAMES / FPS, "still", 0.0)]
+    if visit is not None:
+        # Half a frame off, so that rounding decides nothing.
+        comes, goes = (visit - 0.5) / FPS, (visit + VISIT - 0.5) / FPS
+        times = ((0.0, max(comes, 0.0), "away"), (comes, goes, "still"), (goes, FRAMES / FPS, "away"))
+        segments = [Segment(begin, end, what, 0.0) for begin, end, what in times if begin < end]
+    x, y = start
+    return MovingShape(
+        color, shape, vary(rng, COLORS[color]), rng.uniform(*RADIUS_RANGE), (x, y), tuple(segments)
+    )
+
+
+def questions(scene: Scene) -> list[tuple[str, str]]:
+    """Questions and their answers: `BRIEF` of the visitors, `ORDER`, and `LASTING`."""
+    stays, *visitors = scene.objects
+    brief = [pair for item in visitors for pair in _looks(item)]
+    order = [
+        (f"What happens {when}?", with_article(name_of(item)))
+        for when, item in zip(ORDER, visitors, strict=True)
+    ]
+    return [*brief, *order, *_looks(stays)]
+
+
+def _looks(item: MovingShape) -> list[tuple[str, str]]:
+    return [
+        (QUESTION_FORMS["color"].format(shape=item.shape), item.color),
+        (QUESTION_FORMS["shape"].format(color=item.color), item.shape),
+        (QUESTION_FORMS["place"].format(name=item.shape), item.place(0.0)),
+    ]
