@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
+from statistics import mean
 
 import torch
 
+from st_llm_cli.shapes.orderings import orderings
 from st_llm_cli.shapes.questions import ask
 from st_llm_cli.shapes.render import sample_frames
+from st_llm_cli.shapes.scene import Scene
 from st_llm_cli.shapes.world import EVAL_SEEDS, make_scene
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.training.data.example import Example, Task
@@ -49,13 +55,33 @@ def measure(variant: str, seed: int, start: str, output: Path, clips: dict[int, 
 def held_out(start: str) -> dict[int, list[Example]]:
     """Clips that no run has seen, with all questions, by the number of frames; vision sees them once."""
     model = load_model(start)
-    return {frames: [_clip(model, seed, frames) for seed in EVAL_SEEDS[:CLIPS]] for frames in FRAMES}
+    return {frames: [clip(model, scene, frames) for scene in _scenes()] for frames in FRAMES}
+
+
+def order_blind(kinds: Sequence[str] = ORDER) -> float:
+    """Best share of right answers for one who knows all frames of the held-out clips, but not their order.
+
+    To whom a clip and the same run backwards look alike.
+    """
+    best = []
+    for scene in _scenes():
+        alike = orderings(scene)
+        for kind in kinds:
+            said = Counter(str(ask(each, kind, Random(scene.seed))) for each in alike)
+            best.append(max(said.values()) / len(alike))
+    return mean(best)
+
+
+@cache
+def _scenes() -> list[Scene]:
+    return [make_scene(seed, num_objects=1) for seed in EVAL_SEEDS[:CLIPS]]
 
 
 @torch.no_grad()
-def _clip(model: VideoModel, seed: int, num_frames: int) -> Example:
-    scene, config = make_scene(seed, num_objects=1), model.model.config
-    questions = [ask(scene, kind, Random(seed)) for kind in ASKED]
+def clip(model: VideoModel, scene: Scene, num_frames: int) -> Example:
+    """A clip by its tokens, with all questions."""
+    config = model.model.config
+    questions = [ask(scene, kind, Random(scene.seed)) for kind in ASKED]
     tasks = tuple(Task(asked.text, asked.answer) for asked in questions if asked is not None)
     frames = sample_frames(scene, num_frames, config.image_size)
     features = model.model.encode_vision([normalize(frames, config.image_mean, config.image_std)])

@@ -88,6 +88,8 @@ def _variants(rows: Sequence[Row]) -> Iterator[str]:
         seeds = ", ".join(f"{mean(_order([run], TRAINED_ON)):.2f}" for run in runs)
         still = mean(_order(runs, TRAINED_ON, claims_order.STILL))
         yield _row(variant, *shares, seeds, f"{still:.3f}", *_costs(runs))
+    blind = f"{claims_order.order_blind():.3f}"
+    yield _row("*best without order*", *[blind] * len(claims_order.FRAMES), "", "1.000", "", "")
 
 
 def _pairs(rows: Sequence[Row]) -> Iterator[str]:
@@ -105,6 +107,8 @@ def _kinds(rows: Sequence[Row]) -> Iterator[str]:
     for variant in claims_order.VARIANTS:
         runs = of(rows, variant)
         yield _row(variant, *(f"{mean(_order(runs, TRAINED_ON, [kind])):.2f}" for kind in claims_order.ASKED))
+    best = (f"{claims_order.order_blind([kind]):.2f}" for kind in claims_order.ASKED)
+    yield _row("*best without order*", *best)
 
 
 def _long(rows: Sequence[LongRow]) -> Iterator[str]:
