@@ -14,6 +14,7 @@ from st_llm_cli.bench.statistics import clustered_bootstrap, paired_permutation
 from tests.performance import claims_long, claims_order, long_clips
 from tests.performance.claims_long import LongRow
 from tests.performance.claims_rows import AnyRow, Row, by_clip, read_rows
+from tests.performance.long_clips import long_scene, visitors_in
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROWS = DOCS / "claims"
@@ -61,6 +62,7 @@ def tables(order: Sequence[Row], long: Sequence[LongRow]) -> dict[str, list[str]
         "kinds": list(_kinds(order)),
         "long": list(_long(long)),
         "long pairs": list(_long_pairs(long)),
+        "visits": list(_visits(long)),
     }
 
 
@@ -131,12 +133,35 @@ def _long_pairs(rows: Sequence[LongRow]) -> Iterator[str]:
         yield _row(variant, other, *gains, _seeds(lambda own: _long_clips(own, "brief"), runs, others))
 
 
+def _visits(rows: Sequence[LongRow]) -> Iterator[str]:
+    yield f"| what is read | visits in the {claims_long.LOCAL} frames | visits between them |"
+    yield "|---|---|---|"
+    shown = [visitors_in(long_scene(seed), claims_long.LOCAL) for seed in claims_long.HELD_OUT]
+    for variant in claims_long.VARIANTS:
+        runs = of(rows, variant)
+        right = [_about_visit(runs, who) for who in (0, 1)]
+        cells = []
+        for inside in (True, False):
+            about = [(clip, who) for clip, own in enumerate(shown) for who in (0, 1) if own[who] == inside]
+            values = [right[who][clip] for clip, who in about]
+            cells.append(_share(values, [clip for clip, _ in about]))
+        yield _row(variant, *cells)
+
+
+def _about_visit(rows: Sequence[LongRow], who: int) -> list[float]:
+    """Share of right answers about one of the visitors in each clip."""
+    (frames,) = rows[0].right
+    each = BRIEF // 2
+    places = [*range(each * who, each * (who + 1)), BRIEF + who]
+    return by_clip(rows, frames, places, long_clips.KINDS)
+
+
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _share(values: Sequence[float]) -> str:
-    inside = clustered_bootstrap(values, range(len(values)))
+def _share(values: Sequence[float], clips: Sequence[int] | None = None) -> str:
+    inside = clustered_bootstrap(values, clips or range(len(values)))
     assert inside is not None, "there are many clips"
     return f"{mean(values):.3f} [{inside.low:.2f}, {inside.high:.2f}]"
 
@@ -169,7 +194,7 @@ def draw_order(rows: Sequence[Row], picture: Path) -> None:
     for axes, shown in zip(sides, (variants[:5], variants[4:]), strict=True):
         for variant in shown:
             points = [_order(of(rows, variant), str(frames)) for frames in claims_order.FRAMES]
-            _line(axes, list(claims_order.FRAMES), points, variant)
+            _line(axes, list(claims_order.FRAMES), points, variant, variants.index(variant))
         axes.set_xscale("log", base=2)
         axes.set_xticks(claims_order.FRAMES, list(map(str, claims_order.FRAMES)))
         axes.set(xlabel="frames at inference (trained on 8)", ylim=(0, None))
@@ -181,15 +206,15 @@ def draw_long(rows: Sequence[LongRow], picture: Path) -> None:
     """Accuracy against video tokens, a panel for each group of questions."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     for axes, group in zip(figure.subplots(1, len(GROUPS), sharey=True), GROUPS, strict=True):
-        for variant in claims_long.VARIANTS:
+        for number, variant in enumerate(claims_long.VARIANTS):
             runs = of(rows, variant)
-            _line(axes, [runs[0].video_tokens], [_long_clips(runs, group)], variant)
+            _line(axes, [runs[0].video_tokens], [_long_clips(runs, group)], variant, number)
         axes.set(xlabel="video tokens", title=group, xlim=(0, 650), ylim=(0, 1.05))
     figure.axes[0].set_ylabel("right")
     _save(figure, picture)
 
 
-def _line(axes: Axes, places: list[int], points: list[list[float]], label: str) -> None:
+def _line(axes: Axes, places: list[int], points: list[list[float]], label: str, color: int) -> None:
     """Means with their intervals."""
     heights, below, above = [], [], []
     for values in points:
@@ -199,7 +224,15 @@ def _line(axes: Axes, places: list[int], points: list[list[float]], label: str) 
         below.append(heights[-1] - inside.low)
         above.append(inside.high - heights[-1])
     axes.errorbar(
-        places, heights, [below, above], label=label, marker="o", markersize=4, capsize=2, linewidth=1.2
+        places,
+        heights,
+        [below, above],
+        label=label,
+        color=f"C{color}",
+        marker="o",
+        markersize=4,
+        capsize=2,
+        linewidth=1.2,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from st_llm_cli.shapes.encode import Encoding, write_video
+from st_llm_cli.shapes.render import sample_times
 from st_llm_cli.shapes.scene import COLORS, SHAPES, MovingShape, Scene, Segment
 from st_llm_cli.shapes.words import QUESTION_FORMS, name_of, with_article
 from st_llm_cli.shapes.world import BACKGROUNDS, RADIUS_RANGE, vary
@@ -73,6 +74,12 @@ def _object(rng: Random, color: str, shape: str, cell: int, visit: int | None) -
     return MovingShape(
         color, shape, vary(rng, COLORS[color]), rng.uniform(*RADIUS_RANGE), (x, y), tuple(segments)
     )
+
+
+def visitors_in(scene: Scene, num_frames: int) -> list[bool]:
+    """Whether each visitor is to be seen in frames spread evenly over the clip."""
+    times = sample_times(scene.duration_seconds, num_frames, FPS)
+    return [bool(item.states(times).shown.any()) for item in scene.objects[1:]]
 
 
 def questions(scene: Scene) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from st_llm_cli.video.reader import read_clip
 from tests.performance import claims_order
 from tests.performance.claims_long import with_adapter
 from tests.performance.claims_rows import packed, unpacked
-from tests.performance.long_clips import FPS, FRAMES, KINDS, SIDE, VISIT, long_scene, questions
+from tests.performance.long_clips import FPS, FRAMES, KINDS, SIDE, VISIT, long_scene, questions, visitors_in
 from tests.performance.right_answers import right_answers
 
 
@@ -52,6 +52,7 @@ def test_long_clips_show_visits_that_every_second_time_fall_between_sixteen_fram
         assert clip.indices == tuple(range(FRAMES))
         few = read_clip(tmp_path / f"{seed}.mp4", num_frames=16).indices
         seen += [bool(set(few) & set(frames.tolist())) for frames in visits]
+        assert visitors_in(scene, 16) == seen[-2:]
         usual = np.median(clip.frames, axis=0)
         changed = np.abs(clip.frames - usual).max(axis=(1, 2, 3)) > 60
         assert np.flatnonzero(changed).tolist() == sorted(np.concatenate(visits).tolist())
