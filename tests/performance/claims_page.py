@@ -48,7 +48,8 @@ def write(rows: Path = ROWS, page: Path = PAGE) -> None:
     order, long = read_rows(rows / "order.jsonl", Row), read_rows(rows / "long.jsonl", LongRow)
     text = page.read_text(encoding="utf-8")
     for name, lines in tables(order, long).items():
-        text = re.sub(f"(?<=<!-- {name} -->\n)(.|\n)*?(?=<!-- end -->)", "\n".join([*lines, ""]), text)
+        shown = "\n".join([f"<!-- {name} -->", *lines, "<!-- end -->"])
+        text = re.sub(f"<!-- {name} -->\n.*?<!-- end -->", shown, text, flags=re.DOTALL)
     page.write_text(text, encoding="utf-8")
     draw_order(order, page.parent / "pictures" / "claims-frames.png")
     draw_long(long, page.parent / "pictures" / "claims-tokens.png")
@@ -183,7 +184,7 @@ def _gain(values: Values, runs: Sequence[Row], others: Sequence[Row]) -> str:
 
 def _seeds(values: Values, runs: Sequence[Row], others: Sequence[Row]) -> str:
     pairs = zip(runs, others, strict=True)
-    return ", ".join(f"{100 * (mean(values([run])) - mean(values([other]))):+.0f}" for run, other in pairs)
+    return ", ".join(f"{100 * (mean(values([run])) - mean(values([other]))):+.1f}" for run, other in pairs)
 
 
 def draw_order(rows: Sequence[Row], picture: Path) -> None:
