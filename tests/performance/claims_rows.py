@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
@@ -24,8 +25,8 @@ class Row:
 
     variant: str
     seed: int
-    seconds: float
-    """Training time on one thread."""
+    step_seconds: float
+    """Of a training step on one thread: of the fastest ten in a row, where other work counts least."""
     memory_gb: float
     """Largest memory of the process while training."""
     right: dict[str, str]
@@ -47,7 +48,7 @@ def measure_all(
                 row = measure(variant, seed)
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(row)) + "\n")
-                sys.stdout.write(f"{variant} {seed}: {row.seconds:.0f} s\n")
+                sys.stdout.write(f"{variant} {seed}: {row.step_seconds:.2f} s a step\n")
                 sys.stdout.flush()
 
 
@@ -68,11 +69,15 @@ def settings(values: Sequence[str]) -> list[str]:
 
 
 def trained(folder: Path) -> tuple[float, float]:
-    """Seconds that a run trained for, and the largest memory meanwhile, GB."""
+    """Seconds of the fastest steps of a run, and its largest memory, GB; see `Row`."""
     metrics: list[dict[str, Any]] = [
         json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     ]
-    return metrics[-1]["seconds"], max(line["memory_gb"] for line in metrics)
+    steps = [
+        (later["seconds"] - line["seconds"]) / (later["step"] - line["step"])
+        for line, later in pairwise(metrics)
+    ]
+    return round(min(steps), 4), max(line["memory_gb"] for line in metrics)
 
 
 def answers(model: VideoModel, clips: Sequence[Example]) -> str:
