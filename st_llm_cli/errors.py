@@ -13,6 +13,7 @@
     ├── DataError           training or benchmark data that cannot be used
     ├── CacheError          the token cache cannot be read or written
     ├── TrainingError       training cannot go on
+    │   └── LostProcess            another of the processes that train together has ended (exit code 3)
     └── Interrupted         the program was told to stop, and what it did is saved (exit code 130)
 
 Each says what was found, where, and what to do next; `except StllmError` catches them all.
@@ -101,6 +102,10 @@ class CacheError(StllmError):
 
 class TrainingError(StllmError):
     """Training cannot go on."""
+
+
+class LostProcess(TrainingError):
+    """Another of the processes that train together has ended, for a reason that it has said itself."""
 
 
 class Interrupted(StllmError):

@@ -18,7 +18,7 @@ from typer.main import get_command
 from st_llm_cli.cli.help_page import Commands, HelpGroup
 from st_llm_cli.cli.options import DebugOption
 from st_llm_cli.cli.screen import note, show_error
-from st_llm_cli.errors import Interrupted, StllmError, UsageError
+from st_llm_cli.errors import Interrupted, LostProcess, StllmError, UsageError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
@@ -89,8 +89,8 @@ def stllm(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code.
 
-    0 ok, 1 failed, 2 wrong usage, 130 interrupted. An error that is not a `StllmError` is a bug of
-    this program and keeps its traceback.
+    0 ok, 1 failed, 2 wrong usage, 3 left alone by another process of several, 130 interrupted. An error
+    that is not a `StllmError` is a bug of this program and keeps its traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         show_error(error)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(2 if isinstance(error, UsageError) else 3 if isinstance(error, LostProcess) else 1)
 
 
 def _set_up_logs(debug: bool) -> None:

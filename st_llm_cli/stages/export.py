@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from st_llm_cli.errors import UsageError
 from st_llm_cli.model.checkpoint import load_checkpoint
+from st_llm_cli.model.conversion import appearing_whole
 from st_llm_cli.model.lora import is_adapter, read_adapter
 from st_llm_cli.model.tokenizers import save_tokenizers
 from st_llm_cli.training.scale import choose_accelerator
@@ -68,36 +67,32 @@ def export(run: str, destination: Path, dtype: str = "auto") -> Exported:
 
     Raises:
         UsageError: If the destination exists.
-        CheckpointError: If the run has no checkpoint, or it cannot be loaded.
+        CheckpointError: If the run has no checkpoint, it cannot be loaded, or there is no room to write.
     """
     if destination.exists():
         raise UsageError("exists already", where=str(destination), fix="name a new folder")
     choose_accelerator()
     model, tokenizers, folder = load_checkpoint(run, device="cpu", dtype=dtype)
-    unfinished = destination.with_name(f".{destination.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    save_tokenizers(tokenizers, unfinished)
     recipe = Path(run) / "recipe.yaml"
     config = model.config
-    (unfinished / "README.md").write_text(
-        CARD.format(
-            name=destination.name,
-            version=_version(),
-            parameters=model.num_parameters(),
-            vision=config.vision_config.model_type,
-            qformer=config.qformer_config.model_type,
-            reads=", reads the question" if config.reads_question else "",
-            language=config.text_config.model_type,
-            video_input=config.video_input,
-            frames=config.num_frames,
-            tokens=config.tokens_per_clip(config.num_frames),
-            base=f"| trained on | {read_adapter(folder).base}, by LoRA |\n" if is_adapter(folder) else "",
-            recipe=f"\n## Recipe\n\n```yaml\n{recipe.read_text('utf-8')}```\n" if recipe.exists() else "",
-        ),
-        encoding="utf-8",
+    card = CARD.format(
+        name=destination.name,
+        version=_version(),
+        parameters=model.num_parameters(),
+        vision=config.vision_config.model_type,
+        qformer=config.qformer_config.model_type,
+        reads=", reads the question" if config.reads_question else "",
+        language=config.text_config.model_type,
+        video_input=config.video_input,
+        frames=config.num_frames,
+        tokens=config.tokens_per_clip(config.num_frames),
+        base=f"| trained on | {read_adapter(folder).base}, by LoRA |\n" if is_adapter(folder) else "",
+        recipe=f"\n## Recipe\n\n```yaml\n{recipe.read_text('utf-8')}```\n" if recipe.exists() else "",
     )
-    os.replace(unfinished, destination)
+    with appearing_whole(destination) as unfinished:
+        model.save_pretrained(unfinished)
+        save_tokenizers(tokenizers, unfinished)
+        (unfinished / "README.md").write_text(card, encoding="utf-8")
     return Exported(destination, model.num_parameters(), is_adapter(folder))
 
 

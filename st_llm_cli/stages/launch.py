@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 20.0
 """How long the others may take to find out by themselves that a process has failed."""
 NOTED = "its last words:"
+LOST = 3
+"""Exit code of a process that failed because another had ended."""
 
 
 def is_launched() -> bool:
@@ -109,7 +111,7 @@ class Processes:
             quiet.close()
 
     def wait(self) -> tuple[int, int] | None:
-        """Wait for all of them; number and exit code of the first that failed."""
+        """Wait for all of them; number and exit code of the one that failed, and not for another's sake."""
         first: tuple[int, int] | None = None
         deadline = float("inf")
         while any(process.poll() is None for process in self.all) and time.monotonic() < deadline:
@@ -118,10 +120,11 @@ class Processes:
                     first = rank, process.returncode
                     deadline = time.monotonic() + GRACE_SECONDS
             time.sleep(0.1)
-        codes = [process.poll() for process in self.all]
-        if codes[0]:
-            return 0, codes[0]  # where all failed alike, the first has said why
-        return first or next(((rank, code) for rank, code in enumerate(codes) if code), None)
+        failed = [(rank, code) for rank, process in enumerate(self.all) if (code := process.poll())]
+        guilty = [each for each in failed if each[1] != LOST] or failed
+        if first in guilty and guilty[0][0] != 0:  # where all failed alike, process 0 has said why
+            return first
+        return next(iter(guilty), None)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         for process in self.all:

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from st_llm_cli.errors import TrainingError
+from st_llm_cli.errors import LostProcess, TrainingError
 from st_llm_cli.training.saving import start_writing, what_is_left
+from st_llm_cli.training.scale import process_count
 
 
 @contextmanager
 def explained(stage: str, folder: Path) -> Iterator[None]:
-    """Turn running out of memory or disk into an error that says what to change.
+    """Turn running out of memory, disk or company into an error that says what to change.
 
     Args:
         stage: Name of the stage.
@@ -38,6 +39,11 @@ def explained(stage: str, folder: Path) -> Iterator[None]:
             what = f"no space left to write a checkpoint; {what_is_left(folder)}"
             fix = "free some space, and the same command goes on"
             raise TrainingError(what, where=str(folder), fix=fix) from error
+        if process_count() > 1 and LOST.search(str(error)) is not None:
+            what = f"another process of this run has ended; {what_is_left(folder)}"
+            raise LostProcess(
+                what, where=where, fix="see what it says, then give the same command"
+            ) from error
         raise
 
 
@@ -65,6 +71,12 @@ LESS_MEMORY = (
 NO_MEMORY = re.compile(
     "out of memory|not enough memory|can't allocate memory|bad_alloc|STATUS_ALLOC_FAILED", re.IGNORECASE
 )
+LOST = re.compile(
+    r"Connection (closed|reset|refused)|closed by remote peer|remote process exit|Broken pipe"
+    r"|communicator was aborted|socket has timed out",
+    re.IGNORECASE,
+)
+"""What gloo, NCCL and PyTorch's store say when they speak to nobody."""
 # The second is all that torch.save says of a write that failed.
 NO_SPACE = re.compile(
     r"No space left|os error 28|Disk quota|PytorchStreamWriter failed|unexpected pos", re.IGNORECASE

@@ -90,7 +90,6 @@ class Contest:
         else:
             example = Example(None, task, clip.tokens, clip.level)  # type: ignore[attr-defined]
         model = asked.model.train()
-        model.set_attn_implementation("eager")
         generator = torch.Generator().manual_seed(number)
         batch = self.collate([example])
         batch.pop("mask_seeds", None)

@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from st_llm_cli.errors import CheckpointError, TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe
+from st_llm_cli.stages import export as stages_export
 from st_llm_cli.stages import starting_point
 from st_llm_cli.stages.export import export
 from st_llm_cli.stages.train import run
@@ -69,6 +71,18 @@ def test_export_merges_and_writes_a_card(folder: Path, tmp_path: Path) -> None:
     card = (tmp_path / "model" / "README.md").read_text()
     assert "by LoRA" in card and "lora:" in card and "llama" in card
     assert not (tmp_path / "model" / "adapter.json").exists()
+
+
+def test_an_export_that_finds_no_room_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stages_export, "save_tokenizers", full)
+    with pytest.raises(CheckpointError, match=r"cannot be written: .*No space left .* \(make room"):
+        export(str(folder), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_base_that_has_gone_is_named(folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from st_llm_cli.errors import TrainingError
+from st_llm_cli.errors import LostProcess, TrainingError
 from st_llm_cli.training.mishaps import explained
 from tests.training.test_saving import write
 
@@ -54,6 +54,24 @@ def test_half_a_checkpoint_does_not_keep_the_room_that_is_missing(tmp_path: Path
     with pytest.raises(TrainingError), explained("videos", tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:27326.",
+        "NCCL error: remote process exited or there was a network error\nncclRemoteError: A call failed",
+    ],
+)
+def test_losing_another_process_is_told_apart(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match=r"peer|remote process"), explained("videos", tmp_path):
+        raise RuntimeError(said)  # of one process it says something else
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(LostProcess) as caught, explained("videos", tmp_path):
+        raise RuntimeError(said)
+    assert caught.value.what == "another process of this run has ended; there is no checkpoint yet"
 
 
 def test_other_errors_pass_through(tmp_path: Path) -> None:

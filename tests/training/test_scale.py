@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.training import scale
 from st_llm_cli.training.scale import deepspeed_config, offloads, prepare_environment
-from tests.training.processes import losses, start, train, weights, write_recipe
+from tests.training.processes import losses, start, train, wait_for_step, weights, write_recipe
 from tests.training.small import small_recipe
 
 METHOD: dict[str, Any] = {"masking": "released", "mvm": "released"}
@@ -70,6 +72,33 @@ def test_another_number_of_processes_is_refused_before_anything_is_loaded(tmp_pa
     assert process.returncode == 1
     assert "was written by 2 processes, and this is a run of one process" in err
     assert "go on with --gpus 2" in err and "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_named_and_not_what_it_did_to_the_others(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", {"steps": 10_000, "save_every": 2})
+    run = tmp_path / "run"
+    process = start(recipe, run, "--gpus", "2")
+    wait_for_step(process, run, 3)
+    (second,) = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if _parent(folder) == process.pid and b"\0RANK=1\0" in (folder / "environ").read_bytes()
+    ]
+    os.kill(second, signal.SIGKILL)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "error: process 1: was killed by SIGKILL" in err and "may have run out of memory" in err
+    assert "another process of this run has ended; the last checkpoint, checkpoint-" in err
+    assert "Traceback" not in err
+
+
+def _parent(folder: Path) -> int | None:
+    """Process that started another; None if that one is gone."""
+    try:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def _resolved(recipe: Path) -> str:
