@@ -114,15 +114,18 @@ def _train(
     from st_llm_cli.stages.training_tokens import tokens_for_training
     from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics, cut_metrics
-    from st_llm_cli.training.saving import last_checkpoint, remove_checkpoints, step_of
+    from st_llm_cli.training.saving import check_processes, last_checkpoint, remove_checkpoints, step_of
     from st_llm_cli.training.scale import is_main_process, process_count, samples_of_a_step
     from st_llm_cli.training.trainer import train_stage
 
     work = output / "work" / stage.name
+    last = last_checkpoint(work)
+    if last is not None:
+        check_processes(last, process_count())  # before minutes go into loading a model
     before = 0.0
     if is_main_process():
         describe_environment(output / "environment.json", recipe, process_count())
-        before = cut_metrics(output / "metrics.jsonl", stage.name, step_of(last_checkpoint(work)))
+        before = cut_metrics(output / "metrics.jsonl", stage.name, step_of(last))
 
     def listen(metrics: StepMetrics) -> None:
         metrics = replace(metrics, seconds=round(before + metrics.seconds, 3))

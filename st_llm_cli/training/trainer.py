@@ -25,8 +25,8 @@ from st_llm_cli.training.metrics import StepListener, TellMetrics
 from st_llm_cli.training.mfu import seconds_at_peak
 from st_llm_cli.training.mishaps import explained
 from st_llm_cli.training.optimizer import build_optimizer, freeze, frozen_parts
-from st_llm_cli.training.saving import check_processes, last_checkpoint, step_of
-from st_llm_cli.training.scale import process_count, samples_of_a_step
+from st_llm_cli.training.saving import last_checkpoint, step_of
+from st_llm_cli.training.scale import samples_of_a_step
 from st_llm_cli.training.settings import trainer_arguments
 from st_llm_cli.training.stllm_trainer import StllmTrainer
 from st_llm_cli.training.stopping import StopOnSignal
@@ -63,14 +63,12 @@ def train_stage(
         adapter: What was added to the language model, if that is all of it that learns.
 
     Raises:
-        TrainingError: If training cannot go on: the loss is not a number, memory or disk is full, or the
-            last checkpoint is of another number of processes.
+        TrainingError: If training cannot go on: the loss is not a number, or memory or disk is full.
         Interrupted: If the process was told to stop; its state is saved.
         DataError: If training data cannot be used.
     """
     last = last_checkpoint(folder)
     if last is not None:
-        check_processes(last, process_count())
         log.warning("stage '%s' goes on from step %d", stage.name, step_of(last))
     choose_attention(model, stage.precision, cpu=not torch.cuda.is_available())
     if stage.data and examples is None:

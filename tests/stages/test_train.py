@@ -8,6 +8,7 @@ import torch
 from st_llm_cli.errors import TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
+from st_llm_cli.stages.run_folder import claim
 from st_llm_cli.stages.train import run
 from st_llm_cli.training import mfu
 from st_llm_cli.training.metrics import StepMetrics
@@ -125,6 +126,16 @@ def test_another_recipe_is_refused(folder: Path) -> None:
         run(small_recipe(IMAGES), folder)
     assert caught.value.where == str(folder)
     assert caught.value.fix == "give another --output"
+
+
+def test_another_number_of_processes_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    recipe = small_recipe({}, new=None, checkpoint=str(tmp_path / "gone"))
+    claim(tmp_path / "run", recipe)
+    last = tmp_path / "run" / "work" / "stage0" / "checkpoint-1"
+    last.mkdir(parents=True)
+    (last / "processes.json").write_text('{"processes": 2}')
+    with pytest.raises(TrainingError, match="was written by 2 processes, and this is a run of one process"):
+        run(recipe, tmp_path / "run")
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(recipe: Recipe, tmp_path: Path) -> None:
