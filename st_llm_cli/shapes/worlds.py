@@ -59,4 +59,4 @@ WORLDS = {
         rich_words.vocabulary,
     ),
 }
-"""`plain` is what the bundled weights know."""
+"""By name; the bundled weights know both."""

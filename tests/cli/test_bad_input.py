@@ -230,7 +230,8 @@ def test_recipe_that(stllm: Stllm, tmp_path: Path, case: str, command: tuple[str
 def test_missing_recipe(stllm: Stllm) -> None:
     said = one_error(stllm, "train", "tiny/shpaes")
     assert said == (
-        "tiny/shpaes: no such recipe, as a file or as a bundled one (did you mean 'tiny/shapes'?)"
+        "tiny/shpaes: no such recipe, as a file or as a bundled one "
+        "(did you mean 'tiny/shapes' or 'tiny/rich'?)"
     )
 
 

@@ -83,7 +83,7 @@ def test_demo_for_machines(stllm: Stllm, tmp_path: Path) -> None:
 
 
 def test_recipes_are_listed_with_what_they_do(stllm: Stllm) -> None:
-    assert re.search(r"^tiny/shapes +The bundled tiny model", stllm("recipes", "list").out, re.MULTILINE)
+    assert re.search(r"^tiny/rich +The bundled tiny model", stllm("recipes", "list").out, re.MULTILINE)
 
 
 def test_recipe_is_shown_in_full(stllm: Stllm) -> None:

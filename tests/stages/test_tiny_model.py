@@ -36,7 +36,7 @@ def test_it_is_small_enough_to_come_with_the_package() -> None:
 
 
 def test_it_is_what_its_recipe_makes(model: VideoModel) -> None:
-    recipe = load_recipe("tiny/shapes")
+    recipe = load_recipe("tiny/rich")
     config = model.model.config
     assert recipe.model.new is not None
     assert config.num_queries == recipe.model.new.qformer.num_queries
