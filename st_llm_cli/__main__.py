@@ -2,7 +2,9 @@
 
 import atexit
 import errno
+import multiprocessing
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -27,8 +29,12 @@ def run() -> None:
 def _leave_at_once(code: int) -> NoReturn:
     """End one of several processes, all of whose work is done and on disk or has failed.
 
-    Python would stop threads that are still inside the communication library, which ends some with SIGABRT.
+    Python would stop threads that are still inside the communication library, which ends some with SIGABRT,
+    and wait for processes that draw samples, which leave signals to this one.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's own takes their end for a failure
+    for child in multiprocessing.active_children():
+        child.kill()
     atexit._run_exitfuncs()  # what a logger still has to send, say
     sys.stdout.flush()
     sys.stderr.flush()

@@ -85,3 +85,31 @@ def test_one_of_several_processes_waits_for_no_thread_however_it_ends(end: str, 
     ended = subprocess.run(command, env=several, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (code, "a logger sends its last lines\n")
     assert ("RuntimeError: a bug" in ended.stderr) == (code == 1)
+
+
+def test_one_of_several_processes_takes_those_that_draw_for_it_along() -> None:
+    start = (
+        "import multiprocessing, signal, sys, time\n"
+        "import st_llm_cli.cli.main as main, st_llm_cli.__main__ as start\n"
+        "def draw(ready):\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "    ready.set()\n"
+        "    time.sleep(600)\n"
+        "def work():\n"
+        "    context = multiprocessing.get_context('fork')\n"
+        "    ready = context.Event()\n"
+        "    child = context.Process(target=draw, args=(ready,), daemon=True)\n"
+        "    child.start()\n"
+        "    ready.wait()\n"
+        "    print(child.pid)\n"
+        "    sys.exit(1)\n"
+        "main.main = work\n"
+        "start.run()"
+    )
+    several = {**os.environ, "RANK": "1", "WORLD_SIZE": "2"}
+    ended = subprocess.run(
+        [sys.executable, "-c", start], env=several, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)

@@ -44,8 +44,8 @@ class Cells:
     shapes: tuple[int, ...]
     """Place in `SHAPES`; `IGNORED_LABEL` unless one object is in the cell. [cells]."""
     offsets: tuple[tuple[float, float, float], ...]
-    """Place of the object from the cell's centre, x and y from -1 to 1, and its half width, 1 being as large
-    as the cell; 0 unless one is there. [cells, 3]."""
+    """Place of the object from the cell's centre, x and y from -1 to 1 or a little more at the edge of the
+    picture, and its width, 1 being as wide as the cell; 0 unless one is there. [cells, 3]."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ class Muon(Optimizer):
 
     A group with `orthogonal: True` holds matrices; a convolution is one of flattened kernels. Their updates
     are scaled to the size of AdamW's, so that one learning rate serves both kinds of groups. PyTorch's own
-    takes nothing but matrices, so needs a second optimiser beside it, and is in bfloat16 everywhere.
+    takes nothing but matrices, so needs a second optimiser beside it, and is in bfloat16 everywhere;
+    `precision` is that of the Newton-Schulz steps.
 
     Source: Jordan et al. 2024, "Muon"; scale and weight decay of Liu et al. 2025 (arXiv 2502.16982).
     """

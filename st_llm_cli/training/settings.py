@@ -65,7 +65,8 @@ def _renderers(stage: Train) -> int:
     if not torch.cuda.is_available() or any(source.shapes is None for source in stage.data):
         return 0
     # One core sends the GPU its work, and one hands over what has been drawn.
-    return max(1, (os.cpu_count() or 1) // process_count() - 2)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, len(os.sched_getaffinity(0)) // beside - 2)
 
 
 def _check_loggers(stage: Train) -> None:

@@ -265,7 +265,7 @@ def _listen(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 
 IN_PART = ("first", "second", "third", "fourth")
-"""What each video token is asked of what its object did in each part of a story, as far as that has come."""
+"""A question for each part of a story: what the token's object does in it, asked once the part has begun."""
 QUESTIONS = ("color", "shape", "texture", "began", "doing", *IN_PART)
 """What each video token is asked: the texture behind everything, and of the object in its cell colour, shape,
 in which cell it began and, where scenes have no parts, what it has done since the frame before and what it

@@ -62,6 +62,6 @@ def test_shapes_are_drawn_beside_a_gpu_only(
     gpu: bool, data: list[object], renderers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     stage = Train.model_validate({"steps": 1, "data": data, "objective": "answers"})
     assert settings._renderers(stage) == renderers
