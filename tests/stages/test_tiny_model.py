@@ -4,6 +4,7 @@ from itertools import product
 from random import Random
 
 import pytest
+import torch
 
 from st_llm_cli.model.locate import BUNDLED
 from st_llm_cli.recipe import load_recipe
@@ -14,7 +15,10 @@ from st_llm_cli.shapes.rich_questions import KIND_STORIES
 from st_llm_cli.shapes.world import EVAL_SEEDS
 from st_llm_cli.shapes.worlds import WORLDS
 from st_llm_cli.stages.video_model import VideoModel, load_model
+from st_llm_cli.training.data.example import Example, Task
+from st_llm_cli.video.transform import normalize
 from tests.performance.accuracy.asking import CHOICES, Answer, ask_everything
+from tests.performance.right_answers import right_answers
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +66,17 @@ def test_it_knows_every_word_of_both_worlds(world: str, model: VideoModel) -> No
 
 def test_it_tells_what_happens_in_the_rich_world(model: VideoModel) -> None:
     kinds = ("moving_direction", "object_interaction", "object_shuffle", "scene_transition", "state_change")
-    right = []
+    st_llm, clips = model.model, []
     for kind, seed in product(kinds, EVAL_SEEDS[40_000:40_008]):
         scene = WORLDS["rich"].make_scene(seed, story=KIND_STORIES[kind][0])
         question = WORLDS["rich"].kinds[kind](scene, Random(seed))
         assert question is not None
-        frames = sample_frames(scene, 8, model.model.config.image_size)
-        right.append(model.answer(frames, question.text) == question.answer)
+        frames = sample_frames(scene, 8, st_llm.config.image_size)
+        pixels = normalize(frames, st_llm.config.image_mean, st_llm.config.image_std)
+        with torch.no_grad():
+            (queries,) = st_llm.encode_queries(st_llm.encode_vision(pixels[None]))
+        clips.append(Example(None, (Task(question.text, question.answer),), queries, "queries"))
+    right = [one for (one,) in right_answers(model, clips)]
     assert sum(right) >= 0.9 * len(right)
 
 

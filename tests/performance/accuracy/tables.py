@@ -325,7 +325,7 @@ FRAMES: dict[str | None, str] = {
     "blind": "black",
 }
 HOLDS = {
-    "within": "within the interval: without order the model knows what can be known, and no more",
+    "within": "within the interval: without order the model is not shown to know more than can be known",
     "below it": "above the interval: without order the model knows less than could be known",
     "above it": "below the interval: more is answered right than frames without order can tell",
 }
