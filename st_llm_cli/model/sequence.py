@@ -115,16 +115,18 @@ def join(
         torch.cat([rows[text], rows[clips].repeat_interleave(sizes)]),
         torch.cat([begins[text], begins[clips].repeat_interleave(sizes) + within]),
     )
-    pool = torch.cat([text_embeds.flatten(0, 1), *(clip.embeds.to(text_embeds.dtype) for clip in video)])
-    blank = torch.full((len(input_ids), int(lengths.max())), len(pool), device=input_ids.device)
+    pool = torch.cat(
+        [text_embeds.flatten(0, 1), *(clip.embeds.to(text_embeds.dtype) for clip in video), pad_embed[None]]
+    )
+    blank = torch.full((len(input_ids), int(lengths.max())), len(pool) - 1, device=input_ids.device)
     source = blank.index_put(spot, torch.cat([ids[text], ids.numel() + token]))
     told = torch.cat([numbers[text], numbers[clips].repeat_interleave(sizes) + number])
     learnt = blank.new_full(blank.shape, IGNORED_LABEL)
     if labels is not None:
         learnt[spot[0][: int(text.sum())], begins[text]] = labels[text]
-    is_padding = source == len(pool)
+    is_padding = source == len(pool) - 1
     return Sequence(
-        embeds=embedding(source, torch.cat([pool, pad_embed[None]])),
+        embeds=embedding(source, pool),
         attention_mask=(~is_padding).long(),
         position_ids=torch.zeros_like(blank).index_put(spot, told),
         labels=learnt,

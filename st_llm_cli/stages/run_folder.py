@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from st_llm_cli.errors import DataError, RecipeError, TrainingError
 from st_llm_cli.recipe import Recipe, dump_recipe, load_recipe
 from st_llm_cli.recipe.schema import Stage, Train
+from st_llm_cli.tokens.atomic import put_whole
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +47,8 @@ def write_run_file(path: Path, text: str) -> None:
     Raises:
         DataError: If it cannot be written; what was there before is still there, unchanged.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()
-            raise
+        put_whole(path, [text.encode()])
     except OSError as error:
         what = f"cannot be written: {error.strerror}"
         raise DataError(what, where=str(path), fix="make room, or give another --output") from error

@@ -18,6 +18,18 @@ Chunk = bytes | memoryview
 
 
 def write_whole(path: Path, chunks: Iterable[Chunk], *, durable: bool = True) -> int:
+    """Write a file of the cache as `put_whole` does.
+
+    Raises:
+        CacheError: If it cannot be written; what was there before is still there, unchanged.
+    """
+    try:
+        return put_whole(path, chunks, durable=durable)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def put_whole(path: Path, chunks: Iterable[Chunk], *, durable: bool = True) -> int:
     """Write a file under a temporary name beside its place, then move it there in one step.
 
     Any number of processes may do so at once: the last one wins, and each leaves a whole file.
@@ -32,20 +44,17 @@ def write_whole(path: Path, chunks: Iterable[Chunk], *, durable: bool = True) ->
         Number of bytes written.
 
     Raises:
-        CacheError: If it cannot be written; what was there before is still there, unchanged.
+        OSError: If it cannot be written; what was there before is still there, unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            count = _write(temporary, chunks, durable)
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        count = _write(temporary, chunks, durable)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     return count
 
 

@@ -64,8 +64,8 @@ def prepare(recipe: Recipe, stage: Train) -> Prepare:
 def seen_text(recipe: Recipe, stage: Train, config: StllmConfig) -> TextSizes:
     """How long the texts of a stage are: those of moving shapes are looked at, others taken as usual."""
     drawn = [source for source in stage.data if source.shapes is not None]
-    if not stage.data:
-        return TextSizes(length=1, answer=1)  # cells and tracks can do without
+    if not stage.data or stage.objective == "cells":
+        return TextSizes(length=1, answer=1)  # nothing is asked
     if not drawn or len(drawn) < len(stage.data) or recipe.model.new is None:
         on_disk = [data.files[1].questions_per_clip for data in stage.data if data.files is not None]
         return replace(TYPICAL_TEXT, rows_per_clip=max(on_disk, default=1))

@@ -74,7 +74,7 @@ def tracks_of(scene: Scene, grid: tuple[int, int], num_frames: int) -> dict[str,
         labels["color"] += cells.colors
         labels["shape"] += cells.shapes
         labels["texture"] += [_texture(scene, times[frame])] * len(cells.colors)
-        told = {question: [IGNORED_LABEL] * len(cells.colors) for question in QUESTIONS[3:]}
+        told = {question: [IGNORED_LABEL] * len(cells.colors) for question in OF_OBJECTS}
         for item, sight, begun in zip(scene.objects, seen, sights[0], strict=True):
             if sight is None or cells.shapes[sight.cell] == IGNORED_LABEL:
                 continue  # two objects share its cell
@@ -266,7 +266,9 @@ def _listen(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 IN_PART = ("first", "second", "third", "fourth")
 """A question for each part of a story: what the token's object does in it, asked once the part has begun."""
-QUESTIONS = ("color", "shape", "texture", "began", "doing", *IN_PART)
+OF_OBJECTS = ("began", "doing", *IN_PART)
+"""Questions that only a token that shows an object can answer."""
+QUESTIONS = ("color", "shape", "texture", *OF_OBJECTS)
 """What each video token is asked: the texture behind everything, and of the object in its cell colour, shape,
 in which cell it began and, where scenes have no parts, what it has done since the frame before and what it
 did first."""

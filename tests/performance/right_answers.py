@@ -39,7 +39,8 @@ def _right(model: VideoModel, given: dict[str, torch.Tensor]) -> torch.Tensor:
     video, _ = st_llm.encode_video(queries=given["queries"])
     rows = st_llm.join(
         given["input_ids"],
-        [video[clip] for clip in clip_of_row],
+        video,
+        owners=clip_of_row,
         attention_mask=given["attention_mask"],
         labels=given["labels"],
     )

@@ -37,15 +37,20 @@ def straight(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def kill_at(step: int, recipe: Path, run: Path) -> None:
+    """Start a run and end it the hard way once it has come to a step."""
+    killed = start(recipe, run)
+    wait_for_step(killed, run, step)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights_to_the_last_bit(
     recipe: Path, straight: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    killed = start(recipe, run)
-    wait_for_step(killed, run, 13)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    kill_at(13, recipe, run)
     assert "goes on from step " in train(recipe, run)
     assert same_weights(weights(run), weights(straight))
     assert [line["step"] for line in metrics(run)] == list(range(1, 31))
@@ -74,10 +79,7 @@ def test_a_run_goes_on_in_smaller_passes_to_the_same_losses(
     recipe: Path, straight: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    killed = start(recipe, run)
-    wait_for_step(killed, run, 13)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    kill_at(13, recipe, run)
     smaller = ("batch_size=2", "accumulate=4", "gradient_checkpointing=true")
     said = train(recipe, run, *(f"--set=stages.0.train.{setting}" for setting in smaller))
     assert "goes on with other settings" in said and "goes on from step " in said
