@@ -3,24 +3,30 @@
 The order-blind observer knows the sampled frames of a clip, every pixel of them, and how scenes are made,
 but not the order of the frames. For it every one of `orderings` whose frames are the same is as likely as the
 scene that it is. It answers best with the answer that most of them have, each counted by how likely it is to
-be asked this very question with these very options. So its share of right answers is exact, not an estimate.
+be asked this very question with these very options. So its share of right answers is exact, not an estimate,
+for pictures as they are drawn and taken from the middles of equal parts. Where more scenes than these had the
+same frames it would be less, never more: then the observer had been told which of them it may be.
 
-The observer of a single frame knows the middle one, that it is the middle one, and besides everything that
-happens, again but for its order. That is more than one frame shows: nobody who sees it can be right more
-often.
+The observer of a single frame knows the middle one, and that it is the middle one. Of a walk it knows besides
+what the objects do, but for the order and for being turned or mirrored (`walks_through`); of what is told in
+parts everything that happens, but for its order. That is more than one frame shows: nobody who sees it can be
+right more often, and this ceiling is an upper bound.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 
-from st_llm_cli.shapes.orderings import orderings, view, views
+from st_llm_cli.shapes.orderings import orderings, view, views, walks_through
+from st_llm_cli.shapes.outcomes import outcomes
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.shapes.render import sample_times
-from st_llm_cli.shapes.rich_questions import CHOICE_KINDS
 from st_llm_cli.shapes.scene import Scene
+from st_llm_cli.shapes.worlds import world_of
 
 NUM_FRAMES = 8
 
@@ -49,28 +55,59 @@ class Observers:
         everything = orderings(scene)
         frames, frame = Counter(views(scene, times)), view(scene, middle)
         self._order_blind = [each for each in everything if Counter(views(each, times)) == frames]
-        self._single_frame = [each for each in everything if view(each, middle) == frame]
+        if scene.parts == 1:
+            self._single_frame = walks_through(scene, middle)
+        else:
+            self._single_frame = [each for each in everything if view(each, middle) == frame]
 
     def ceilings(self, question: Question) -> Ceilings:
         """Say how often the observers can be right about a question.
 
         Args:
-            question: One of `CHOICE_KINDS`; with candidates, only these can be the answer.
+            question: Of any kind that videos of the scene's world are asked; with candidates, only these can
+                be the answer.
 
         Raises:
-            ValueError: If the scene is not asked this question.
+            ValueError: If the scene is not asked this question, or not with these candidates.
         """
         return Ceilings(_best(self._order_blind, question), _best(self._single_frame, question))
 
 
+def observers_of_file(scene: Scene, num_frames: int, fps: float) -> Observers:
+    """Those who see frames of a file, as the uniform sampler takes them.
+
+    Of walks they are taken to see the middles of equal parts. The frames of a file can lie up to one frame
+    before them, all alike; run backwards the scene then begins that much earlier to show the same.
+
+    Args:
+        scene: What the file shows.
+        num_frames: How many frames they see.
+        fps: Frame rate of the file.
+    """
+    rate = None if scene.parts == 1 else fps
+    return Observers(scene, sample_times(scene.duration_seconds, num_frames, rate))
+
+
 def _best(alike: Sequence[Scene], question: Question) -> float:
     """Share of the answer that is right most often, among scenes that look alike."""
-    weights: dict[str, float] = defaultdict(float)
+    weights: dict[str, Fraction] = defaultdict(Fraction)
     for scene in alike:
-        forms = CHOICE_KINDS[question.kind](scene) if question.kind in CHOICE_KINDS else []
-        for form in forms:
-            if form.text == question.text and form.answer in (question.candidates or (form.answer,)):
-                weights[form.answer] += 1 / len(forms)
-    if not weights:
+        for answer, chance in _answers(scene, question):
+            weights[answer] += chance
+    total = sum(weights.values())
+    if not total:
         raise ValueError(f"'{question.text}' is no question of kind '{question.kind}' about this scene")
-    return max(weights.values()) / sum(weights.values())
+    return float(max(weights.values()) / total)
+
+
+def _answers(scene: Scene, question: Question) -> Iterator[tuple[str, Fraction]]:
+    """Give the answers to a question in one scene, and how likely the scene is to be asked it."""
+    world = world_of(scene)
+    if question.kind not in world.kinds:
+        return
+    for asked, chance in outcomes(partial(world.kinds[question.kind], scene)):
+        if asked is None or asked.text != question.text:
+            continue
+        if question.candidates:
+            chance *= world.options_chance(asked, scene, question.candidates)
+        yield asked.answer, chance

@@ -1,11 +1,13 @@
 """Folders of clips with questions, laid out like MVBench, and the truth beside them.
 
 FOLDER/
-├── json/<kind>.json    multiple-choice questions: rows of video, question, candidates, answer
+├── json/<kind>.json    multiple-choice questions: rows of video, question, candidates, answer, ceilings
 ├── video/<seed>.<ext>  the clips, each with a size, frame rate, codec and container of its own
-├── questions.jsonl     the same clips' free-form questions: rows of video, kind, question, answer
+├── questions.jsonl     the same clips' free-form questions: rows of video, kind, question, answer, ceilings
 ├── scenes.jsonl        the truth: rows of video, encoding, scene
 └── settings.json       what the folder was asked to be; another request for it must agree
+
+Ceilings are `order_blind` and `single_frame` of eight evenly spread frames, see `ceilings.py`.
 """
 
 from __future__ import annotations
@@ -14,16 +16,15 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from st_llm_cli.errors import DataError
-from st_llm_cli.shapes.ceilings import NUM_FRAMES, Observers
+from st_llm_cli.shapes.ceilings import NUM_FRAMES, Observers, observers_of_file
 from st_llm_cli.shapes.encode import Encoding, draw_encoding, draw_rich_encoding, write_video
 from st_llm_cli.shapes.questions import Question
-from st_llm_cli.shapes.render import sample_times
 from st_llm_cli.shapes.rich import WORLD_VERSION as RICH_WORLD_VERSION
 from st_llm_cli.shapes.scene import Backdrop, MovingShape, Scene, Segment, in_rhythm
 from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS, WORLD_VERSION
@@ -116,15 +117,9 @@ def write_folder(
             written += 1
         step(clips[-1].video)
     free = {clip.video: list(_all_questions(WORLDS[world], clip.scene)) for clip in clips}
-    choices = _choice_rows(WORLDS[world], clips, free)
-    _write_rows(
-        folder / "questions.jsonl",
-        [
-            {"video": video, "kind": item.kind, "question": item.text, "answer": item.answer}
-            for video, questions in free.items()
-            for item in questions
-        ],
-    )
+    observers = {clip.video: observers_of_file(clip.scene, NUM_FRAMES, clip.encoding.fps) for clip in clips}
+    choices = _choice_rows(WORLDS[world], clips, free, observers)
+    _write_rows(folder / "questions.jsonl", list(_free_rows(free, observers)))
     for kind, rows in choices.items():
         _write_text(folder / "json" / f"{kind}.json", json.dumps(rows, indent=1) + "\n")
     # The truth comes last: where it stands, the folder is complete.
@@ -185,13 +180,24 @@ def _all_questions(world: World, scene: Scene) -> Iterator[Question]:
             yield question
 
 
+def _free_rows(
+    questions: Mapping[str, Sequence[Question]], observers: Mapping[str, Observers]
+) -> Iterator[dict[str, Any]]:
+    for video, own in questions.items():
+        for item in own:
+            row = {"video": video, "kind": item.kind, "question": item.text, "answer": item.answer}
+            yield row | asdict(observers[video].ceilings(replace(item, candidates=())))
+
+
 def _choice_rows(
-    world: World, clips: Sequence[Clip], questions: Mapping[str, Sequence[Question]]
+    world: World,
+    clips: Sequence[Clip],
+    questions: Mapping[str, Sequence[Question]],
+    observers: Mapping[str, Observers],
 ) -> dict[str, list[dict[str, Any]]]:
     """Multiple-choice rows of each kind; the right option takes every letter in turn."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for clip in clips:
-        observers = _observers(clip) if clip.scene.story else None
         for free in questions[clip.video]:
             rng = Random(f"{clip.scene.seed} {free.kind} options")
             question = world.with_options(free, clip.scene, rng, len(rows[free.kind]))
@@ -203,15 +209,8 @@ def _choice_rows(
                 "candidates": list(question.candidates),
                 "answer": question.answer,
             }
-            if observers is not None:
-                row |= asdict(observers.ceilings(question))
-            rows[free.kind].append(row)
+            rows[free.kind].append(row | asdict(observers[clip.video].ceilings(question)))
     return {kind: found for kind, found in rows.items() if found}
-
-
-def _observers(clip: Clip) -> Observers:
-    """Those who see eight frames of the file, as they are sampled by default."""
-    return Observers(clip.scene, sample_times(clip.scene.duration_seconds, NUM_FRAMES, clip.encoding.fps))
 
 
 def _clip_from_row(row: dict[str, Any]) -> Clip:

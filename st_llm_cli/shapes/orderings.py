@@ -1,9 +1,11 @@
 """Which scenes an observer cannot tell apart who sees the frames of a clip, but not their order.
 
-They are the scene itself with its parts in other orders, as far as everything still goes on where it was,
-and, where objects only move, the same run backwards. The generator makes each of them equally often, so each
-is as likely as any other to whom only the frames are known. That is all there is to know: what a part looks
-like depends on real numbers that no other scene shares.
+`orderings`: they are the scene itself with its parts in other orders, as far as everything still goes on
+where it was, and, where objects only move, the same run backwards. The generator makes each of them equally
+often, so each is as likely as any other to whom only the frames are known. That is all there is to know: what
+a part looks like depends on real numbers that no other scene shares.
+
+`walks_through`: who sees one frame of a walk does not even know which ways lead through it.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import permutations, product
 
-from st_llm_cli.shapes.scene import MovingShape, Scene, Segment, lasting_step
+from st_llm_cli.shapes.scene import MOVEMENTS, MovingShape, Scene, Segment, lasting_step
+from st_llm_cli.shapes.world import fits
 
 View = tuple[object, ...]
 """All that one frame shows, noise apart: equal for two frames exactly when their pictures are equal."""
@@ -37,7 +40,38 @@ def orderings(scene: Scene) -> list[Scene]:
     orders = list(permutations(range(scene.parts)))
     ways = [scene, _backwards(scene)] if _is_reversible(scene) else [scene]
     found = [reordered(way, order) for way in ways for order in orders]
-    return [each for each in found if each is not None]
+    return [each for each in found if each is not None and _can_be_told(each)]
+
+
+def walks_through(scene: Scene, seconds: float) -> list[Scene]:
+    """Give scenes like a walk, itself among them, that show the same at one moment.
+
+    What the objects do is turned and mirrored, all 8 ways, forwards and backwards, for both alike; they pass
+    where they are seen. Of those ways that have room in the scene each is as likely as any other: what the
+    generator draws, it draws equally often turned, mirrored and backwards.
+
+    Args:
+        scene: One of the plain world, or of the story "walk".
+        seconds: The moment.
+    """
+    found = []
+    for mirror, order in product(_MIRRORS, (1, -1)):
+        objects = tuple(_led(item, mirror, order, seconds, scene.duration_seconds) for item in scene.objects)
+        if fits(objects):
+            found.append(replace(scene, objects=objects))
+    return found
+
+
+def _led(
+    item: MovingShape, mirror: dict[str, str], order: int, seconds: float, duration: float
+) -> MovingShape:
+    """Lead an object another way through the place where it is at one moment; order: -1 for backwards."""
+    segments = [replace(each, movement=mirror[each.movement]) for each in item.segments[::order]]
+    if order < 0:
+        segments = _mirrored_in_time(segments, duration)
+    led = replace(item, start=(0.0, 0.0), segments=tuple(segments))
+    x, y = item.centers([seconds])[0] - led.centers([seconds])[0]
+    return replace(led, start=(float(x), float(y)))
 
 
 def reordered(scene: Scene, order: Sequence[int]) -> Scene | None:
@@ -112,6 +146,11 @@ def same_frames(one: Scene, other: Scene, times_seconds: Sequence[float]) -> boo
     return Counter(views(one, times_seconds)) == Counter(views(other, times_seconds))
 
 
+def _can_be_told(scene: Scene) -> bool:
+    """Whether the parts may come in this order: in a shuffle an object shows itself before all swaps."""
+    return scene.story != "shuffle" or all(item.movements[0] != "swap" for item in scene.objects)
+
+
 def _is_reversible(scene: Scene) -> bool:
     return not scene.camera and len(scene.backdrops) <= 1 and all(item.is_plain for item in scene.objects)
 
@@ -122,19 +161,19 @@ def _backwards(scene: Scene) -> Scene:
     objects = []
     for item in scene.objects:
         x, y = item.centers([duration])[0]
-        segments = [
-            replace(
-                each,
-                start_seconds=duration - each.end_seconds,
-                end_seconds=duration - each.start_seconds,
-                movement=OPPOSITES[each.movement],
-            )
-            for each in reversed(item.segments)
-        ]
-        objects.append(replace(item, start=(float(x), float(y)), segments=tuple(segments)))
+        turned = [replace(each, movement=OPPOSITES[each.movement]) for each in reversed(item.segments)]
+        segments = tuple(_mirrored_in_time(turned, duration))
+        objects.append(replace(item, start=(float(x), float(y)), segments=segments))
     backdrops = tuple(replace(each, drift=(-each.drift[0], -each.drift[1])) for each in scene.backdrops)
     sway = (-scene.sway[0], -scene.sway[1])
     return replace(scene, objects=tuple(objects), backdrops=backdrops, sway=sway)
+
+
+def _mirrored_in_time(segments: Sequence[Segment], duration: float) -> list[Segment]:
+    return [
+        replace(each, start_seconds=duration - each.end_seconds, end_seconds=duration - each.start_seconds)
+        for each in segments
+    ]
 
 
 def _stretches(item: MovingShape, scene: Scene) -> list[_Stretch]:
@@ -190,3 +229,12 @@ def _exact(value: float) -> float:
 
 
 OPPOSITES = {"left": "right", "right": "left", "up": "down", "down": "up", "still": "still"}
+_NAMES = {way: name for name, way in MOVEMENTS.items()}
+_MIRRORS = [
+    {name: _NAMES[((x, y), (y, x))[turned]] for name, (x, y) in ways.items()}
+    for ways, turned in product(
+        [{name: (x * a, y * b) for name, (x, y) in MOVEMENTS.items()} for a, b in product((1, -1), repeat=2)],
+        (0, 1),
+    )
+]
+"""What each movement becomes in each of the 8 ways to turn and mirror a square."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from fractions import Fraction
+from itertools import pairwise, permutations, product
+from math import comb
 from random import Random
 
 from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, PLACES, SHAPES, MovingShape, Scene
@@ -96,14 +98,34 @@ def with_options(question: Question, scene: Scene, rng: Random, *, key: int | No
     """
     if question.kind not in OPTION_POOLS:
         return None
-    wrong = [text for text in OPTION_POOLS[question.kind](scene) if text != question.answer]
-    tempting = [text for text in _tempting(question, scene) if text in wrong]
-    picked = [*rng.sample(tempting, len(tempting))[:2], *rng.sample(wrong, len(wrong))]
+    wrong, tempting = _wrong(question, scene)
+    picked = [*rng.sample(tempting, len(tempting))[:_MAX_TEMPTING], *rng.sample(wrong, len(wrong))]
     picked = list(dict.fromkeys(picked))[: _MAX_OPTIONS - 1]
     rng.shuffle(picked)
     place = rng.randrange(len(picked) + 1) if key is None else key % (len(picked) + 1)
     picked.insert(place, question.answer)
     return replace(question, candidates=tuple(picked))
+
+
+def options_chance(question: Question, scene: Scene, candidates: Sequence[str]) -> Fraction:
+    """Say how likely `with_options` gives a question these candidates, in any order.
+
+    Args:
+        question: A free-form question about the scene.
+        scene: What the question is about.
+        candidates: The options; 0 for those that the question cannot have.
+    """
+    others = {*candidates} - {question.answer}
+    if question.kind not in OPTION_POOLS or len(others) != len(candidates) - 1:
+        return Fraction(0)
+    wrong, tempting = _wrong(question, scene)
+    if not others <= {*wrong} or len(others) != min(len(wrong), _MAX_OPTIONS - 1):
+        return Fraction(0)
+    drawn = [{*pair} for pair in permutations(tempting, min(len(tempting), _MAX_TEMPTING))]
+    chances = [
+        Fraction(1, comb(len(wrong) - len(sure), len(others) - len(sure))) for sure in drawn if sure <= others
+    ]
+    return sum(chances, start=Fraction(0)) / len(drawn)
 
 
 def ask_from(
@@ -116,6 +138,12 @@ def ask_from(
         if question is not None:
             return question
     raise ValueError(f"the scene of seed {scene.seed} gives no question of the kinds {', '.join(names)}")
+
+
+def _wrong(question: Question, scene: Scene) -> tuple[list[str], list[str]]:
+    """All wrong options of a question, and the tempting ones among them, these as often as they are true."""
+    wrong = [text for text in OPTION_POOLS[question.kind](scene) if text != question.answer]
+    return wrong, [text for text in _tempting(question, scene) if text in wrong]
 
 
 def _tempting(question: Question, scene: Scene) -> list[str]:
@@ -269,6 +297,7 @@ def _mixtures(scene: Scene) -> list[str]:
 
 
 _MAX_OPTIONS = 4
+_MAX_TEMPTING = 2
 
 QUESTION_KINDS: dict[str, QuestionKind] = {
     "color": _color,

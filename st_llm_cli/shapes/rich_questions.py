@@ -1,15 +1,16 @@
 """Questions about scenes of the rich world, after the tasks of MVBench whose names they have.
 
-A kind is a function from a scene to all the questions of its kind that the scene gives, so that how likely a
-question is can be counted: `ceilings` needs it. Each comes with its pool: every answer that it can have as
-far as the frames tell, whatever their order.
+A kind with options is a function from a scene to all the questions of its kind that the scene gives. Each
+comes with its pool: every answer that it can have as far as the frames tell, whatever their order.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from itertools import pairwise, permutations
+from math import comb
 from random import Random
 
 from st_llm_cli.shapes import questions
@@ -50,6 +51,22 @@ def with_options(question: Question, rng: Random, *, key: int | None = None) -> 
     place = rng.randrange(len(picked) + 1) if key is None else key % (len(picked) + 1)
     picked.insert(place, question.answer)
     return Question(question.kind, question.text, question.answer, tuple(picked))
+
+
+def options_chance(question: Question, candidates: Sequence[str]) -> Fraction:
+    """Say how likely `with_options` gives a question these candidates, in any order.
+
+    Args:
+        question: Any, with its pool as candidates.
+        candidates: The options; 0 for those that the question cannot have.
+    """
+    others = {*candidates} - {question.answer}
+    wrong = {*question.candidates} - {question.answer}
+    if len(others) != len(candidates) - 1 or not others <= wrong:
+        return Fraction(0)
+    if len(others) != min(len(wrong), MOST_OPTIONS - 1):
+        return Fraction(0)
+    return Fraction(1, comb(len(wrong), len(others)))
 
 
 def _form(kind: str, answer: str, pool: Sequence[str], *, form: str = "", **words: str) -> Question:
@@ -178,10 +195,8 @@ def _character_order(scene: Scene) -> list[Question]:
 
 
 def _object_shuffle(scene: Scene) -> list[Question]:
-    shown = [item for item in scene.objects if item.segments[0].movement not in ("still", "swap")]
-    if not shown:
-        return []  # an order in which it shows itself later is not a shuffle
-    act = act_text(shown[0].segments[0], scene)
+    (shown,) = [item for item in scene.objects if item.movements[0] != "still"]
+    act = act_text(shown.segments[0], scene)
     return [_form("object_shuffle", hidden_places(scene)[-1], ("left", "center", "right"), act=act)]
 
 

@@ -108,6 +108,18 @@ def vary(rng: Random, rgb: Rgb) -> Rgb:
     return red, green, blue
 
 
+def fits(objects: Sequence[MovingShape]) -> bool:
+    """Whether `draw_scene` could have put one or two objects so: inside, in clear places, and apart."""
+    for item in objects:
+        low, high = item.radius + _EDGE, 1 - item.radius - _EDGE
+        way = item._knots[:, 1:]
+        if way.min() < low - _ROUNDING or way.max() > high + _ROUNDING:
+            return False
+        if not all(_clearly_in_a_cell(way[moment]) for moment in (0, -1)):
+            return False
+    return len(objects) < 2 or _keep_apart(objects[0], objects[1])
+
+
 def _draw_object(
     rng: Random, color: str, shape: str, rgb: Rgb, duration: float, script: Sequence[str]
 ) -> MovingShape:
@@ -197,4 +209,5 @@ _EDGE = 0.015
 # Corners of squares stick out of the circle of their radius.
 _GAP = 1.15
 _CELL_MARGIN = 0.03
+_ROUNDING = 1e-9
 _TRIES = 2000

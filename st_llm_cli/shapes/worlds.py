@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from random import Random
 
 from st_llm_cli.shapes import questions, rich, rich_questions, rich_words, words, world
@@ -26,6 +27,8 @@ class World:
     with_options: Callable[[Question, Scene, Random, int | None], Question | None]
     """Turns a question into a multiple-choice one; None where it has no such form. The last argument is the
     place of the right option, drawn if None."""
+    options_chance: Callable[[Question, Scene, Sequence[str]], Fraction]
+    """How likely a question gets certain options, in any order."""
     vocabulary: Callable[[Iterable[str]], list[str]]
 
 
@@ -39,6 +42,15 @@ def _rich_options(question: Question, scene: Scene, rng: Random, key: int | None
     return None
 
 
+def _rich_options_chance(question: Question, scene: Scene, candidates: Sequence[str]) -> Fraction:
+    return rich_questions.options_chance(question, candidates)
+
+
+def world_of(scene: Scene) -> World:
+    """The world that the scene of a video is of."""
+    return WORLDS["rich" if scene.story else "plain"]
+
+
 WORLDS = {
     "plain": World(
         world.make_scene,
@@ -47,6 +59,7 @@ WORLDS = {
         questions.IMAGE_QUESTION_KINDS,
         lambda scene: list(questions.QUESTION_KINDS),
         _plain_options,
+        questions.options_chance,
         words.vocabulary,
     ),
     "rich": World(
@@ -56,6 +69,7 @@ WORLDS = {
         rich_questions.IMAGE_QUESTION_KINDS,
         lambda scene: list(rich_questions.kinds_of(scene.story)),
         _rich_options,
+        _rich_options_chance,
         rich_words.vocabulary,
     ),
 }

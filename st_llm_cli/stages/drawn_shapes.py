@@ -8,10 +8,9 @@ from pathlib import Path
 from st_llm_cli.bench.report import Ceiling
 from st_llm_cli.bench.sample import Sample
 from st_llm_cli.errors import DataError, UsageError, nearest
-from st_llm_cli.shapes.ceilings import Ceilings, Observers
-from st_llm_cli.shapes.folder import Clip, is_complete, read_clips, world_in, write_folder
+from st_llm_cli.shapes.ceilings import Ceilings, Observers, observers_of_file
+from st_llm_cli.shapes.folder import is_complete, read_clips, world_in, write_folder
 from st_llm_cli.shapes.questions import Question
-from st_llm_cli.shapes.render import sample_times
 from st_llm_cli.stages.file_lock import lock
 
 CLIPS = {"plain": 40, "rich": 112}
@@ -83,8 +82,8 @@ def ceilings_of(folder: Path, samples: Sequence[Sample], num_frames: int) -> dic
         num_frames: Frames of each clip, evenly spread, as the uniform sampler takes them.
 
     Returns:
-        Means over the questions of each task; nothing of the plain world, and of tasks with questions that
-        were added or changed by hand: of them it is not known.
+        Means over the questions of each task; nothing of tasks with questions that were added or changed by
+        hand: of them it is not known.
     """
     known = ceilings_of_questions(folder, samples, num_frames)
     found: dict[str, list[Ceilings | None]] = {}
@@ -110,13 +109,15 @@ def ceilings_of_questions(folder: Path, samples: Sequence[Sample], num_frames: i
         num_frames: As for `ceilings_of`.
 
     Returns:
-        Nothing of the plain world, and of questions that were added or changed by hand.
+        Nothing of questions that were added or changed by hand.
     """
-    if world_in(folder) in (None, "plain"):
+    if world_in(folder) is None:
         return {}
     clips = {clip.video: clip for clip in read_clips(folder)}
     asked = {_clip_of(each) for each in samples} & set(clips)
-    observers = {name: _observers(clips[name], num_frames) for name in asked}
+    observers = {
+        name: observers_of_file(clips[name].scene, num_frames, clips[name].encoding.fps) for name in asked
+    }
     counted = {each.id: _ceilings(each, observers.get(_clip_of(each))) for each in samples}
     return {id: own for id, own in counted.items() if own is not None}
 
@@ -132,8 +133,3 @@ def _ceilings(sample: Sample, observers: Observers | None) -> Ceilings | None:
 
 def _clip_of(sample: Sample) -> str:
     return sample.clips[0].name
-
-
-def _observers(clip: Clip, num_frames: int) -> Observers:
-    times = sample_times(clip.scene.duration_seconds, num_frames, clip.encoding.fps)
-    return Observers(clip.scene, times)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from statistics import mean
 
 import torch
 
-from st_llm_cli.shapes.orderings import orderings
+from st_llm_cli.shapes.ceilings import Observers
 from st_llm_cli.shapes.questions import ask
 from st_llm_cli.shapes.render import sample_frames
 from st_llm_cli.shapes.scene import Scene
@@ -65,10 +64,9 @@ def order_blind(kinds: Sequence[str] = ORDER) -> float:
     """
     best = []
     for scene in _scenes():
-        alike = orderings(scene)
-        for kind in kinds:
-            said = Counter(str(ask(each, kind, Random(scene.seed))) for each in alike)
-            best.append(max(said.values()) / len(alike))
+        observers = Observers(scene)
+        questions = [ask(scene, kind, Random(scene.seed)) for kind in kinds]
+        best += [observers.ceilings(asked).order_blind for asked in questions if asked is not None]
     return mean(best)
 
 

@@ -12,6 +12,8 @@ from st_llm_cli.shapes.folder import SPLITS, read_clips, write_folder
 from st_llm_cli.shapes.questions import OPTION_POOLS, QUESTION_KINDS
 from st_llm_cli.shapes.world import make_scene
 
+CEILINGS = ("order_blind", "single_frame")
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -30,7 +32,7 @@ def test_questions_are_laid_out_like_mvbench(folder: Path) -> None:
     assert {"color", "first_movement", "last_movement", "movement"} <= found
     for path in (folder / "json").iterdir():
         for row in json.loads(path.read_text()):
-            assert list(row) == ["video", "question", "candidates", "answer"]
+            assert list(row) == ["video", "question", "candidates", "answer", *CEILINGS]
             assert (folder / "video" / row["video"]).is_file()
             assert row["candidates"].count(row["answer"]) == 1
 
@@ -43,9 +45,16 @@ def test_letters_take_turns(folder: Path) -> None:
 
 def test_free_questions_name_their_kind(folder: Path) -> None:
     rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
-    assert all(list(row) == ["video", "kind", "question", "answer"] for row in rows)
+    assert all(list(row) == ["video", "kind", "question", "answer", *CEILINGS] for row in rows)
     assert {row["kind"] for row in rows} <= set(QUESTION_KINDS)
     assert sum(row["kind"] == "caption" for row in rows) == 8
+
+
+def test_each_question_says_what_is_possible_without_order(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
+    assert {row["order_blind"] for row in rows if row["kind"] in ("color", "shape", "exist", "count")} == {1}
+    assert {row["order_blind"] for row in rows if row["kind"] == "caption"} == {0.5, 1.0}
+    assert all(row["single_frame"] > 0 for row in rows)
 
 
 def test_the_truth_is_read_back_as_it_was(folder: Path) -> None:

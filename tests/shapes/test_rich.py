@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from st_llm_cli.shapes.orderings import orderings, same_frames
-from st_llm_cli.shapes.render import render_frame, sample_frames, sample_times
+from st_llm_cli.shapes.render import render_frame, render_frames, sample_frames, sample_times
 from st_llm_cli.shapes.rich import STORY_NAMES, make_picture, make_scene, numbers_of
-from st_llm_cli.shapes.scene import ACTS, Scene, in_rhythm
+from st_llm_cli.shapes.scene import ACTS, Backdrop, Scene, in_rhythm
 from st_llm_cli.shapes.stories import PARTS, STORIES
 from st_llm_cli.shapes.textures import PLAIN, TEXTURES
 
@@ -68,15 +68,16 @@ def test_who_bumps_into_another_touches_it() -> None:
 def test_other_orders_have_the_same_frames(story: str, num_frames: int) -> None:
     for scene in told(story, range(2)):
         others = orderings(scene)
-        assert len(others) == {"walk": 2, "tour": 8}.get(story, 24)
+        assert len(others) == {"walk": 2, "tour": 8, "shuffle": 6}.get(story, 24)
         times = sample_times(scene.duration_seconds, num_frames)
-        assert all(same_frames(scene, other, times) for other in others[::3])
+        assert all(same_frames(scene, other, times) for other in (*others[::3], others[-1]))
 
 
 @pytest.mark.parametrize("story", STORY_NAMES)
 def test_the_pictures_of_other_orders_are_the_same_to_the_last_pixel(story: str) -> None:
     for scene in told(story, range(2)):
-        first, *others = [pictures(other) for other in orderings(scene)[::5]]
+        every = orderings(scene)
+        first, *others = [pictures(other) for other in (*every[::5], every[-1])]
         assert all(other == first for other in others)
 
 
@@ -153,6 +154,22 @@ def test_everything_documented_comes() -> None:
     )
     acts = {name for scene in scenes for item in scene.objects for name in item.movements}
     assert acts == {"left", "right", "up", "down", "still", *ACTS}
+
+
+def test_noise_tells_nothing_of_the_place_of_a_frame_in_time() -> None:
+    """Neither its strength, nor its mean, nor how far frames that follow each other have it in common."""
+    grey = Backdrop(0.0, PLAIN, ((128, 128, 128), (128, 128, 128)), 0.5)
+    scene = replace(make_scene(0, story="once"), noise=6.0, objects=(), backdrops=(grey,), sway=(0.0, 0.0))
+    times = [scene.duration_seconds * number / 40 for number in range(40)]
+    frames = render_frames(scene, times, 64, 64)
+    noise = frames.reshape(40, -1).astype(np.float64) - 128  # [times, values]
+    error = 1 / np.sqrt(noise.shape[1])
+    assert np.abs(noise.std(axis=1) / np.hypot(6.0, 12**-0.5) - 1).max() < 4 * error / np.sqrt(2)
+    assert np.abs(noise.mean(axis=1) / 6.0).max() < 4 * error
+    alike = np.corrcoef(noise) - np.eye(40)
+    assert np.abs(alike).max() < 5 * error
+    assert abs(np.diagonal(alike, 1).mean()) < 4 * error / np.sqrt(39)
+    np.testing.assert_array_equal(render_frames(scene, times[::-1], 64, 64), frames[::-1])
 
 
 def test_noise_is_the_same_again_and_not_the_same_in_two_frames() -> None:

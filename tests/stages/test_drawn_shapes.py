@@ -85,10 +85,12 @@ def test_of_questions_that_were_added_by_hand_no_ceiling_is_told(rich: Path, tmp
     assert set(found) == set(whole) - {"moving_attribute"} and found
 
 
-def test_of_the_plain_world_no_ceiling_is_told(tmp_path: Path) -> None:
+def test_of_the_plain_world_it_is_told_as_well(tmp_path: Path) -> None:
     write_folder(tmp_path / "plain", 2)
     report = run(Eight(), Plan("shapes", tmp_path / "plain"), tmp_path / "run").report
-    assert report.ceilings == {} and report.ceiling is None
+    assert report.ceilings["color"] == Ceiling(1.0, 1.0)
+    assert 0.5 <= report.ceilings["last_place"].order_blind < 1
+    assert report.ceiling is not None
 
 
 def test_drawing_that_was_interrupted_goes_on_with_its_own_world(tmp_path: Path) -> None:
