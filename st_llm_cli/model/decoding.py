@@ -25,6 +25,7 @@ from st_llm_cli.errors import UsageError
 from st_llm_cli.model.config import VIDEO_TOKEN_ID
 from st_llm_cli.model.generation import TOP_K, Generation
 from st_llm_cli.model.growing_cache import GrowingCache
+from st_llm_cli.model.one_token import Recorder
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 
 PREFILL_CHUNK = 1024
@@ -68,6 +69,7 @@ class PrefixCache:
     def __init__(self) -> None:
         self.places: list[Place] = []
         self.cache = GrowingCache()
+        self.recorder = Recorder()
 
     def begin(self, places: Sequence[Place]) -> int:
         """Forget all that a new sequence does not begin with.
@@ -93,16 +95,33 @@ class PrefixCache:
     @torch.no_grad()
     def read(self, model: StllmForConditionalGeneration, embeds: Tensor, places: Sequence[Place]) -> Tensor:
         """Read on, [1, new, hidden] → next-token logits after the last position, [1, vocabulary], float32."""
+        return self._go_on(lambda: self._forward(model, embeds), places)
+
+    @torch.no_grad()
+    def read_token(self, model: StllmForConditionalGeneration, token: int) -> Tensor:
+        """Read on by one written token → next-token logits after it, [1, vocabulary], float32."""
+
+        def plainly() -> Tensor:
+            ids = torch.tensor([[token]], device=model.device)
+            return self._forward(model, model.get_input_embeddings()(ids))
+
+        return self._go_on(lambda: self.recorder.read(model, self.cache, token, plainly), [token])
+
+    def _forward(self, model: StllmForConditionalGeneration, embeds: Tensor) -> Tensor:
+        output = model.language_model.get_decoder()(
+            inputs_embeds=embeds, past_key_values=self.cache, use_cache=True
+        )
+        logits: Tensor = model.get_output_embeddings()(output.last_hidden_state[:, -1])
+        return logits.float()
+
+    def _go_on(self, read: Callable[[], Tensor], places: Sequence[Place]) -> Tensor:
         try:
-            output = model.language_model.get_decoder()(
-                inputs_embeds=embeds, past_key_values=self.cache, use_cache=True
-            )
+            logits = read()
         except BaseException:
             self.clear()  # some layers may have read this and others not
             raise
         self.places.extend(places)
-        logits: Tensor = model.get_output_embeddings()(output.last_hidden_state[:, -1])
-        return logits.float()
+        return logits
 
     def clear(self) -> None:
         """Forget everything."""
@@ -165,9 +184,7 @@ def write(
         yield token
         if len(written) == generation.max_new_tokens or ending_of(written, endings) or should_stop():
             return
-        with torch.no_grad():
-            embed = model.get_input_embeddings()(torch.tensor([[token]], device=embeds.device))
-        logits = prefix.read(model, embed, [token])
+        logits = prefix.read_token(model, token)
 
 
 def ending_of(ids: Sequence[int], endings: Sequence[Sequence[int]]) -> int:

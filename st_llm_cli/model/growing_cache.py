@@ -23,7 +23,7 @@ class GrowingLayer(DynamicLayer):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Begin with no room."""
         super().lazy_initialization(key_states, value_states)
-        self._rooms = key_states[..., :0, :], value_states[..., :0, :]
+        self.rooms = key_states[..., :0, :], value_states[..., :0, :]
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -33,21 +33,56 @@ class GrowingLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         length = self.get_seq_length()
         end = length + key_states.shape[-2]
-        if end > self._rooms[0].shape[-2]:
-            size = -(-max(end, length + length // 2) // STEP) * STEP
-            self._rooms = _larger(self._rooms[0], length, size), _larger(self._rooms[1], length, size)
-        for room, states in zip(self._rooms, (key_states, value_states), strict=True):
+        self.make_room(end)
+        for room, states in zip(self.rooms, (key_states, value_states), strict=True):
             room[..., length:end, :] = states
-        self.keys, self.values = (room[..., :end, :] for room in self._rooms)
+        self.reach(end)
+        assert self.keys is not None
+        assert self.values is not None
         return self.keys, self.values
+
+    def make_room(self, end: int) -> None:
+        """Move to a larger room if so many positions do not fit into this one."""
+        if end > self.rooms[0].shape[-2]:
+            length = self.get_seq_length()
+            size = -(-max(end, length + length // 2) // STEP) * STEP
+            self.rooms = _larger(self.rooms[0], length, size), _larger(self.rooms[1], length, size)
+            self.reach(length)
+
+    def reach(self, end: int) -> None:
+        """Count what stands at the first so many positions of the room as keys and values."""
+        self.keys, self.values = (room[..., :end, :] for room in self.rooms)
 
 
 class GrowingCache(DynamicCache):
     """A cache of such layers, for one sequence: beams, which reorder sequences, need another."""
 
+    layers: list[GrowingLayer]  # type: ignore[assignment]  # no others
+
     def __init__(self) -> None:
         super().__init__()
         self.layer_class_to_replicate = GrowingLayer
+
+    @property
+    def room(self) -> Tensor | None:
+        """Room of the first layer's keys, which is another one once all layers moved; None before any."""
+        return self.layers[0].rooms[0] if self.layers and self.layers[0].is_initialized else None
+
+    def prepare(self, positions: int) -> None:
+        """Make room for so many more positions, with numbers wherever there is nothing yet.
+
+        Hidden positions have no weight, but what is not a number stays so at any weight.
+        """
+        length = self.get_seq_length()
+        for layer in self.layers:
+            layer.make_room(length + positions)
+            for room in layer.rooms:
+                room[..., length:, :] = 0
+
+    def reach(self, end: int) -> None:
+        """Count what stands at the first so many positions of the rooms as keys and values."""
+        for layer in self.layers:
+            layer.reach(end)
 
 
 def _larger(room: Tensor, length: int, size: int) -> Tensor:

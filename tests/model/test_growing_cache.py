@@ -41,4 +41,4 @@ def test_room_grows_with_what_is_there_and_not_far_beyond() -> None:
     cache = GrowingCache()
     cache.update(*states(0, 5000), 0)
     cache.update(*states(1, 1), 0)
-    assert cache.layers[0]._rooms[0].shape[-2] <= 5000 * 1.5 + STEP
+    assert cache.layers[0].rooms[0].shape[-2] <= 5000 * 1.5 + STEP

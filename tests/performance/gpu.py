@@ -12,6 +12,7 @@ as measured: MFU over 45 %, encoder over 50 % of the one, decoding over 60 % of 
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from collections.abc import Callable
 from statistics import median
@@ -21,6 +22,9 @@ import torch
 from torch import Tensor
 
 from st_llm_cli.model.config import VIDEO_TOKEN_ID, StllmConfig
+from st_llm_cli.model.decoding import PrefixCache, write
+from st_llm_cli.model.generation import Generation
+from st_llm_cli.model.one_token import PATIENCE
 from st_llm_cli.model.published import published_config
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe.schema import Lora
@@ -161,33 +165,47 @@ def answering(bench: Bench, model: StllmForConditionalGeneration, count: int) ->
 
     first = bench.seconds(lambda: language(inputs_embeds=prefix(), logits_to_keep=1))
     cache = language(inputs_embeds=prefix(), logits_to_keep=1, use_cache=True).past_key_values
-    known = cache.get_seq_length()
 
     def second_turn() -> None:
         language(inputs_embeds=embeds(QUESTION), past_key_values=cache, logits_to_keep=1)
         cache.crop(-QUESTION)
 
     second = bench.seconds(second_turn)
-    whole = prefix()
-    mask = whole.new_ones(whole.shape[:2], dtype=torch.long)
-
-    def write(tokens: int) -> float:
-        wish = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
-        return bench.seconds(lambda: model.continue_from(whole, mask, **wish))
-
-    per_token = (write(NEW_TOKENS) - write(1)) / (NEW_TOKENS - 1)
-    read = sum(w.numel() for w in language.parameters()) - model.get_input_embeddings().weight.numel()  # type: ignore[operator]
-    config = bench.config.text_config
-    kept = 2 * config.num_hidden_layers * config.hidden_size * known
-    used = 2 * (read + kept) / per_token / bench.bandwidth
     line(f"first token, {count} frames", f"{first * 1e3:.1f} ms")
     line(f"second turn, {count} frames", f"{second * 1e3:.1f} ms")
-    line(f"decoding, {count} frames", f"{1 / per_token:.0f} tokens/s", f"{used:.1%} of the bandwidth")
+    decoding(bench, model, prefix(), count)
+
+
+def decoding(bench: Bench, model: StllmForConditionalGeneration, embeds: Tensor, count: int) -> None:
+    """Time the tokens of an answer as a session writes it: step by step, then by a recorded step."""
+    prefix, times = PrefixCache(), list[float]()
+    places = list(range(embeds.shape[1]))
+    began = time.perf_counter()
+    for _ in write(model, prefix, embeds, places, Generation(max_new_tokens=NEW_TOKENS), [], lambda: False):
+        times.append(time.perf_counter() - began)  # the token is on the CPU: the device is idle
+        began = time.perf_counter()
+    language: Any = model.language_model
+    read = sum(w.numel() for w in language.parameters()) - model.get_input_embeddings().weight.numel()  # type: ignore[operator]
+    config = bench.config.text_config
+    heads = config.num_key_value_heads * config.head_dim
+    read += 2 * config.num_hidden_layers * heads * (len(places) + NEW_TOKENS // 2)
+
+    def tell(name: str, seconds: float) -> None:
+        used = 2 * read / seconds / bench.bandwidth
+        line(f"{name}, {count} frames", f"{1 / seconds:.0f} tokens/s", f"{used:.1%} of the bandwidth")
+
+    plainly = median(times[2 : PATIENCE + 1])  # the first token comes with the prompt, the second warms up
+    tell("decoding step by step", plainly)
+    if prefix.recorder.recorded is None:
+        line("decoding recorded", "no step was recorded")
+        return
+    line("recording the step", f"{times[PATIENCE + 1] - plainly:.2f} s")
+    tell("decoding recorded", median(times[PATIENCE + 2 :]))
 
 
 def line(name: str, *figures: str) -> None:
     """Print one result."""
-    print(f"{name:<26}" + "".join(f"{figure:>22}" for figure in figures), flush=True)  # noqa: T201
+    print(f"{name:<34}" + "".join(f"{figure:>22}" for figure in figures), flush=True)  # noqa: T201
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -211,4 +229,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("st_llm_cli").setLevel(
+        logging.INFO
+    )  # how far a recorded step differs, and why one is not
     main()

@@ -15,4 +15,5 @@ def test_the_benchmark_of_a_gpu_runs_in_small_on_a_cpu(capsys: pytest.CaptureFix
         "second turn",
     ):
         assert what in out
-    assert "decoding, 2 frames" in out
+    assert "decoding step by step, 2 frames" in out
+    assert "no step was recorded" in out, "nothing is recorded on a CPU"
