@@ -16,6 +16,9 @@ def run() -> None:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         _run()
         return
+    from st_llm_cli.stages.launch import end_with_launcher
+
+    end_with_launcher()
     try:
         _run()
     except SystemExit as end:

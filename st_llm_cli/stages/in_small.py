@@ -14,7 +14,7 @@ from typing import Any
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.recipe.schema import Train
-from st_llm_cli.stages.run_folder import claim
+from st_llm_cli.stages.run_folder import claimed
 
 START = "start"
 """Folder in the run that the small model is kept in, where the recipe starts from a checkpoint."""
@@ -34,19 +34,24 @@ def in_small(source: str, settings: Sequence[str], output: Path) -> list[str]:
 
     Raises:
         RecipeError: If the recipe is wrong.
-        TrainingError: If the folder holds a run of another recipe.
+        TrainingError: If the folder holds a run of another recipe, or another process writes to it.
         CheckpointError: If nothing says what the recipe's checkpoint is, or the small one cannot be written.
     """
     from st_llm_cli.stages.plan_training import planned_config
+    from st_llm_cli.training.scale import is_main_process, wait_for
 
     recipe = load_recipe(source, settings)
     small = [f"{key}={json.dumps(value)}" for key, value in _in_small(recipe)]
     start = output.resolve() / START
     model = [f"model.{key}={json.dumps(value)}" for key, value in _model_in_small(recipe, start)]
     together = [*small, *settings, *model]
-    claim(output, load_recipe(source, together))
-    if recipe.model.new is None:
-        _write_start(planned_config(recipe)[0], start, as_pair=recipe.model.auto is not None)
+    if not is_main_process():
+        if recipe.model.new is None:
+            wait_for(start)
+        return together
+    with claimed(output, load_recipe(source, together)):
+        if recipe.model.new is None and not start.is_dir():
+            _write_start(planned_config(recipe)[0], start, as_pair=recipe.model.auto is not None)
     return together
 
 
@@ -117,14 +122,10 @@ def _model_in_small(recipe: Recipe, start: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _write_start(config: StllmConfig, start: Path, *, as_pair: bool) -> None:
-    """Write what a small model starts from, unless it is there: a checkpoint, or its published parts."""
+    """Write what a small model starts from: a checkpoint, or its published parts."""
     from st_llm_cli.model.conversion import appearing_whole
-    from st_llm_cli.training.scale import choose_accelerator, is_main_process, wait_for
+    from st_llm_cli.training.scale import choose_accelerator
 
-    if not is_main_process():
-        wait_for(start)
-    if start.is_dir():
-        return
     choose_accelerator()
     with appearing_whole(start) as folder:
         (_write_pair if as_pair else _write_checkpoint)(config, folder)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,14 +21,33 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 20.0
 """How long the others may take to find out by themselves that a process has failed."""
+SECONDS_BETWEEN_LOOKS = 0.5
 NOTED = "its last words:"
 LOST = 3
 """Exit code of a process that failed because another had ended."""
+LAUNCHER = "STLLM_LAUNCHER"
+"""Environment variable that tells a process which one has started it."""
 
 
 def is_launched() -> bool:
     """Whether this process is one of several that a launcher started: ours, torchrun, srun or DeepSpeed's."""
     return "RANK" in os.environ
+
+
+def end_with_launcher() -> None:
+    """End this process soon after `run_here` that started it is gone, by `kill -9` say.
+
+    Otherwise it would train on unseen, in the folder in which the command given again goes on.
+    """
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is not None:
+        threading.Thread(target=_watch, args=(int(launcher),), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) -> int:
@@ -57,6 +77,7 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
         with Processes() as started:
             for rank in range(processes):
                 environment = {**os.environ, **environment_of(rank, processes, port)}
+                environment[LAUNCHER] = str(os.getpid())
                 environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP's advice about itself
                 environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
                 started.add(command, environment, None if rank == 0 else errors[rank - 1], results=results)

@@ -19,7 +19,7 @@ from st_llm_cli.errors import RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.other_stages import Evaluate
 from st_llm_cli.stages.eval_plan import Plan, askable, benchmark_named, check_plan, load
-from st_llm_cli.stages.run_folder import claim, write_run_file
+from st_llm_cli.stages.run_folder import claimed, write_run_file
 
 if TYPE_CHECKING:
     from st_llm_cli.stages.eval import Result
@@ -119,13 +119,13 @@ def evaluate(
 
     stage = recipe.stages[step.number].eval
     assert stage is not None
-    claim(output, recipe)
-    name = _model_before(recipe, step, output)
-    model = load_model(name, seed=stage.seed, cache=cache)
-    settings = {"model": name, "weights": weights_digest(model.folder), "dtype": "auto"}
-    plan = plan_of(stage)
-    told = begin(len(askable(load(plan)[1])))
-    result = run(model, plan, step.result.parent, settings=settings, step=told)
+    with claimed(output, recipe):
+        name = _model_before(recipe, step, output)
+        model = load_model(name, seed=stage.seed, cache=cache)
+        settings = {"model": name, "weights": weights_digest(model.folder), "dtype": "auto"}
+        plan = plan_of(stage)
+        told = begin(len(askable(load(plan)[1])))
+        result = run(model, plan, step.result.parent, settings=settings, step=told)
     return result, str(model.model.device)
 
 
@@ -153,24 +153,24 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
     if cache is None:
         where = f"stages.{step.number}.extract_features"
         raise RecipeError("the cache is turned off", where=where, fix="drop it, or --cache DIR")
-    claim(output, recipe)
-    rest = recipe.model_copy(update={"stages": recipe.stages[step.number + 1 :]})
-    name = _model_before(recipe, step, output)
-    loaded = load_checkpoint(name, dtype="float32")  # as training computes frozen encoders
-    jobs = recipe_jobs(rest, loaded.model, loaded.folder, cache)
-    told = begin(sum(len(job.requests) for job in jobs))
+    with claimed(output, recipe):
+        rest = recipe.model_copy(update={"stages": recipe.stages[step.number + 1 :]})
+        name = _model_before(recipe, step, output)
+        loaded = load_checkpoint(name, dtype="float32")  # as training computes frozen encoders
+        jobs = recipe_jobs(rest, loaded.model, loaded.folder, cache)
+        told = begin(sum(len(job.requests) for job in jobs))
 
-    def report(outcome: Outcome) -> None:
-        told(str(outcome.video))
+        def report(outcome: Outcome) -> None:
+            told(str(outcome.video))
 
-    wish = Wish(
-        workers=stage.workers,
-        deadline=stage.deadline,
-        batch_frames=stage.batch_frames,
-        max_failures=stage.max_failures,
-    )
-    tally = run_jobs(jobs, wish, report)
-    write_run_file(step.result, json.dumps(asdict(tally)) + "\n")
+        wish = Wish(
+            workers=stage.workers,
+            deadline=stage.deadline,
+            batch_frames=stage.batch_frames,
+            max_failures=stage.max_failures,
+        )
+        tally = run_jobs(jobs, wish, report)
+        write_run_file(step.result, json.dumps(asdict(tally)) + "\n")
 
 
 def _model_before(recipe: Recipe, step: Step, output: Path) -> str:

@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from st_llm_cli.errors import DataError, RecipeError, TrainingError
+from st_llm_cli.errors import DataError, RecipeError, TrainingError, UsageError
 from st_llm_cli.recipe import Recipe, dump_recipe, load_recipe
 from st_llm_cli.recipe.schema import Stage, Train
+from st_llm_cli.stages.file_lock import lock
 from st_llm_cli.tokens.atomic import put_whole
 
 log = logging.getLogger(__name__)
 
+RECIPE = "recipe.yaml"
+LOCK = ".lock"
+"""A file that whoever writes to the run folder has locked; it stays, and says nothing by being there."""
+SECONDS_TO_END = 8.0
+"""How long a run that was just killed may take to be gone, with processes that draw samples for it."""
 CHANGEABLE = ("save_every", "log_every", "report_to", "max_failures", "gradient_checkpointing")
 """Settings of a training stage that say how it goes, not what it learns."""
 
 
-def claim(output: Path, recipe: Recipe) -> None:
-    """Make the run folder, or make sure that it belongs to this recipe.
+@contextmanager
+def claimed(output: Path, recipe: Recipe) -> Iterator[None]:
+    """Make the run folder, or make sure that it belongs to this recipe, and keep it from others meanwhile.
 
     What a run learns stays as it began. How it goes may change on the way: `CHANGEABLE`, and `batch_size`
     with `accumulate` while their product stays.
 
     Raises:
-        TrainingError: If it belongs to another.
+        TrainingError: If it belongs to another recipe, or another process writes to it.
         DataError: If it cannot be written to.
     """
-    path, text = output / "recipe.yaml", dump_recipe(recipe)
-    if not path.exists():
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            what = "exists, and is not a run folder"
-            raise TrainingError(what, where=str(output), fix="give a new folder as --output")
-    elif path.read_text(encoding="utf-8") == text:
+    _refuse_foreign(output)
+    with _held(output):
+        _claim(output, recipe)
+        yield
+
+
+def _refuse_foreign(output: Path) -> None:
+    """Refuse what was not made by a run, before anything is written to it."""
+    if not output.exists() or any((output / name).exists() for name in (RECIPE, LOCK)):
         return
-    elif _learns_the_same(path, recipe):
+    if not output.is_dir() or any(output.iterdir()):
+        what = "exists, and is not a run folder"
+        raise TrainingError(what, where=str(output), fix="give a new folder as --output")
+
+
+@contextmanager
+def _held(output: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run folder, for as long as this one lives."""
+    path = output / LOCK
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    with file:
+        try:
+            lock(file, path, SECONDS_TO_END)
+        except UsageError as error:
+            what = "another process trains or measures in this run folder"
+            fix = "wait for its end, stop it (SIGTERM saves), or give another --output"
+            raise TrainingError(what, where=str(output), fix=fix) from error
+        except OSError as error:  # some network file systems are mounted without
+            log.warning("%s: no locks here (%s), so start one run at a time", output, error.strerror)
+        yield
+
+
+def _claim(output: Path, recipe: Recipe) -> None:
+    path, text = output / RECIPE, dump_recipe(recipe)
+    if path.exists():
+        if path.read_text(encoding="utf-8") == text:
+            return
+        if not _learns_the_same(path, recipe):
+            what = "holds a run of another recipe, or of other settings"
+            raise TrainingError(what, where=str(output), fix="give another --output")
         log.warning("%s goes on with other settings, which leave what is learnt as it is", output)
-    else:
-        what = "holds a run of another recipe, or of other settings"
-        raise TrainingError(what, where=str(output), fix="give another --output")
     write_run_file(path, text)
 
 
@@ -50,8 +92,12 @@ def write_run_file(path: Path, text: str) -> None:
     try:
         put_whole(path, [text.encode()])
     except OSError as error:
-        what = f"cannot be written: {error.strerror}"
-        raise DataError(what, where=str(path), fix="make room, or give another --output") from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> DataError:
+    what = f"cannot be written: {error.strerror}"
+    return DataError(what, where=str(path), fix="make room, or give another --output")
 
 
 def _learns_the_same(before: Path, recipe: Recipe) -> bool:

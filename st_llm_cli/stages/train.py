@@ -4,6 +4,7 @@ RUN/
 ├── recipe.yaml                 the resolved recipe, defaults included
 ├── environment.json            versions, machine, seeds, digests of the data, state of git
 ├── metrics.jsonl               one line every few steps, all stages
+├── .lock                       locked by whoever writes to the folder
 ├── loss.png                    how the losses went
 ├── skipped.jsonl               clips that could not be read, if there were any
 ├── checkpoints/NAME-NUMBER/    result of each stage: configuration, weights, tokenizer
@@ -13,7 +14,7 @@ RUN/
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from st_llm_cli.errors import RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.environment import describe_environment
-from st_llm_cli.stages.run_folder import claim
+from st_llm_cli.stages.run_folder import claimed
 
 if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
@@ -64,7 +65,8 @@ def run(
         UsageError: If there is no stage of the name given.
         RecipeError: If the recipe trains nothing, or demands a cache that would not be sound.
         DataError: If training data are missing, or not as their format says.
-        TrainingError: If the folder holds a run of another recipe, or training cannot go on.
+        TrainingError: If the folder holds a run of another recipe, another process writes to it, or training
+            cannot go on.
         CheckpointError: If the recipe starts from a checkpoint that cannot be loaded.
         Interrupted: If the process was told to stop; its state is saved.
     """
@@ -81,8 +83,21 @@ def run(
     prepare_environment(recipe.training)
     # Of all stages at once: that the data of the second are missing is no news for after the first.
     sources = {stage.name: open_checked(stage) for stage in recipe.training}
-    if is_main_process():
-        claim(output, recipe)
+    with claimed(output, recipe) if is_main_process() else nullcontext():
+        result = _train_stages(recipe, sources, output, listener, cache, until)
+        if is_main_process() and result.trained:
+            plot_losses(output / "metrics.jsonl", output / "loss.png")
+    return result
+
+
+def _train_stages(
+    recipe: Recipe,
+    sources: dict[str, list[Source]],
+    output: Path,
+    listener: StepListener | None,
+    cache: TokenCache | None,
+    until: str | None,
+) -> TrainResult:
     trained, skipped = [], []
     start: Path | None = None
     for number, stage in enumerate(recipe.training, start=1):
@@ -95,8 +110,6 @@ def run(
         start = result
         if stage.name == until:
             break
-    if is_main_process() and trained:
-        plot_losses(output / "metrics.jsonl", output / "loss.png")
     return TrainResult(result, tuple(trained), tuple(skipped))
 
 

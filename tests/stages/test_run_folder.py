@@ -1,12 +1,29 @@
+import errno
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from st_llm_cli.errors import DataError, TrainingError
-from st_llm_cli.recipe import load_recipe
-from st_llm_cli.stages.run_folder import claim, write_run_file
+from st_llm_cli.recipe import Recipe, load_recipe
+from st_llm_cli.stages import run_folder
+from st_llm_cli.stages.run_folder import claimed, write_run_file
 from tests.training.small import small_recipe
+
+HOLD = """
+import fcntl, sys, time
+file = open(sys.argv[1], "ab")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def claim(output: Path, recipe: Recipe) -> None:
+    with claimed(output, recipe):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -39,6 +56,42 @@ def test_a_recipe_that_this_version_cannot_read_is_another(tmp_path: Path) -> No
         claim(tmp_path, small_recipe({}))
 
 
+def test_a_folder_that_another_process_writes_to_is_refused_until_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "SECONDS_TO_END", 0.0)
+    claim(tmp_path / "run", small_recipe({}))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "run" / ".lock"], stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    with pytest.raises(TrainingError) as caught:
+        claim(tmp_path / "run", small_recipe({}))
+    assert caught.value.what == "another process trains or measures in this run folder"
+    assert caught.value.where == str(tmp_path / "run") and "another --output" in str(caught.value.fix)
+    holder.kill()
+    holder.communicate()
+    claim(tmp_path / "run", small_recipe({}))
+
+
+def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").touch()
+    with pytest.raises(TrainingError, match="is not a run folder"):
+        claim(tmp_path, small_recipe({}))
+    assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
+
+
+def test_where_the_file_system_knows_no_locks_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*given: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(run_folder, "lock", no_locks)
+    claim(tmp_path / "run", small_recipe({}))
+    assert "no locks here (No locks available), so start one run at a time" in caplog.text
+
+
 def test_a_file_that_finds_no_room_leaves_nothing_under_its_name(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
@@ -47,7 +100,7 @@ def test_a_file_that_finds_no_room_leaves_nothing_under_its_name(tmp_path: Path)
             claim(tmp_path / "run", small_recipe({}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not list((tmp_path / "run").iterdir())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     claim(tmp_path / "run", small_recipe({}))  # so the same command works once there is room
 
 

@@ -8,7 +8,7 @@ import torch
 from st_llm_cli.errors import TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
-from st_llm_cli.stages.run_folder import claim
+from st_llm_cli.stages.run_folder import claimed
 from st_llm_cli.stages.train import run
 from st_llm_cli.training import mfu
 from st_llm_cli.training.metrics import StepMetrics
@@ -130,7 +130,8 @@ def test_another_recipe_is_refused(folder: Path) -> None:
 
 def test_another_number_of_processes_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     recipe = small_recipe({}, new=None, checkpoint=str(tmp_path / "gone"))
-    claim(tmp_path / "run", recipe)
+    with claimed(tmp_path / "run", recipe):
+        pass
     last = tmp_path / "run" / "work" / "stage0" / "checkpoint-1"
     last.mkdir(parents=True)
     (last / "processes.json").write_text('{"processes": 2}')

@@ -15,7 +15,7 @@ from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.training import scale
 from st_llm_cli.training.scale import deepspeed_config, offloads, prepare_environment
-from tests.training.processes import losses, start, train, wait_for_step, weights, write_recipe
+from tests.training.processes import losses, metrics, start, train, wait_for_step, weights, write_recipe
 from tests.training.small import small_recipe
 
 METHOD: dict[str, Any] = {"masking": "released", "mvm": "released"}
@@ -91,6 +91,20 @@ def test_a_process_that_is_killed_is_named_and_not_what_it_did_to_the_others(tmp
     assert "error: process 1: was killed by SIGKILL" in err and "may have run out of memory" in err
     assert "another process of this run has ended; the last checkpoint, checkpoint-" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_takes_its_processes_along_and_goes_on_when_given_again(
+    tmp_path: Path,
+) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", {"steps": 60, "save_every": 2})
+    run = tmp_path / "run"
+    process = start(recipe, run, "--gpus", "2")
+    wait_for_step(process, run, 3)
+    process.kill()
+    process.wait()
+    assert "goes on from step " in train(recipe, run, "--gpus", "2")
+    assert [line["step"] for line in metrics(run)] == list(range(1, 61))
 
 
 def _parent(folder: Path) -> int | None:
