@@ -2,7 +2,9 @@
 
 from collections import Counter
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
 
 from st_llm_cli.bench.sample import Media, Prediction, Sample
@@ -10,7 +12,9 @@ from st_llm_cli.shapes.ceilings import Ceilings
 from st_llm_cli.shapes.encode import Encoding
 from st_llm_cli.shapes.folder import Clip
 from st_llm_cli.shapes.rich import make_scene
-from st_llm_cli.shapes.rich_questions import CHOICE_KINDS
+from st_llm_cli.shapes.rich_questions import CHOICE_KINDS, KIND_STORIES, with_options
+from st_llm_cli.shapes.rich_words import colors_of
+from st_llm_cli.shapes.scene import Scene
 from st_llm_cli.shapes.world import EVAL_SEEDS
 from tests.performance.accuracy.asking import Answer
 from tests.performance.accuracy.clips import (
@@ -19,11 +23,20 @@ from tests.performance.accuracy.clips import (
     end_questions,
     ends_wishes,
     plan_clips,
+    plan_corners,
     rich_wishes,
     write_clips,
 )
 from tests.performance.accuracy.page import filled
-from tests.performance.accuracy.pictures import deed, draw_confusion, draw_examples, draw_kinds
+from tests.performance.accuracy.pictures import (
+    IN_PARTS,
+    deed,
+    draw_confusion,
+    draw_examples,
+    draw_kinds,
+    draw_mix_ups,
+    mix_ups,
+)
 from tests.performance.accuracy.tables import (
     ORDER_KINDS,
     Choices,
@@ -87,6 +100,19 @@ def test_plain_clips_have_one_and_two_objects_equally_often() -> None:
     assert all(not clip.scene.story for clip in found)
 
 
+def test_corners_are_large_fast_files_of_every_kind_and_long_ones() -> None:
+    found = plan_corners(0)
+    large = [clip for clip in found if size_class(clip.encoding) == "large"]
+    files = {(e.codec, e.width, e.fps, e.antialias) for e in (clip.encoding for clip in large)}
+    assert len(files) == len(large) == 24 and {fps for _, _, fps, _ in files} == {30, 60}
+    objects = Counter((clip.encoding.codec, len(clip.scene.objects)) for clip in large)
+    assert set(objects.values()) == {4}
+    assert all(2.4 < clip.scene.duration_seconds < 5.1 for clip in large)
+    long = [clip for clip in found if clip not in large]
+    assert {clip.encoding.codec for clip in long} == {"h264", "mpeg4", "vp9"}
+    assert all(39 < clip.scene.duration_seconds < 61 for clip in long)
+
+
 def test_each_object_is_asked_about_at_both_ends() -> None:
     scene = make_scene(EVAL_SEEDS[0], story="walk", num_objects=2)
     asked = end_questions(scene)
@@ -144,7 +170,7 @@ def test_table_of_kinds_shows_each_beside_its_ceiling() -> None:
 
 def answer(kind: str, truth: str, reply: str, objects: int = 1, **file: object) -> Answer:
     encoding = Encoding(**{"width": 320, "height": 240, "fps": 12, **file})  # type: ignore[arg-type]
-    return Answer(f"{truth}{reply}.mp4", "plain", objects, encoding, kind, "What?", truth, reply)
+    return Answer(f"{truth}{reply}.mp4", "plain", objects, encoding, kind, "What?", truth, reply, 3.0, 0.5)
 
 
 ENDS = [
@@ -158,10 +184,21 @@ ENDS = [
 
 
 def test_table_of_ends_tells_files_apart() -> None:
-    lines = ends_table(ENDS).splitlines()
-    assert any(line.startswith("| VP9 | 1.000 [") and line.endswith("| - | 1 |") for line in lines)
+    lines = ends_table(ENDS, ENDS).splitlines()
+    assert any(line.startswith("| VP9 | 1.000 [") and line.endswith("| - | 0.50 | 1 |") for line in lines)
     assert any(line.startswith("| 960x540 and 1280x720 | 1.000 [") for line in lines)
     assert any(line.startswith("| jagged outlines | - | 0.000 [") for line in lines)
+
+
+def test_corners_stand_below_in_rows_of_their_own() -> None:
+    lines = ends_table(ENDS, ENDS).splitlines()
+    corners = lines[[line.startswith("| 960x540 and 1280x720 at ") for line in lines].index(True) :]
+    names = [line.split(" | ")[0] for line in corners]
+    assert names[1:] == [
+        *("| · two objects", "| · VP9", "| · 1280x720", "| · 60 frames a second", "| · smooth outlines"),
+        "| 40 to 60 seconds",
+    ]
+    assert [line.split(" | ")[-1] for line in corners] == ["1 |"] * 6 + ["3 |"]
 
 
 def test_goals_are_held_against_what_was_measured() -> None:
@@ -176,7 +213,7 @@ def test_table_of_the_plain_world_counts_rights_and_sentences() -> None:
     truth = "A red star moves up. A blue star moves down."
     lines = plain_table([answer("caption", truth, said, 2), answer("color", "red", "red")]).splitlines()
     assert any(line.startswith("| caption: sentences | 0.500") for line in lines)
-    assert any(line.startswith("| color | 1.000") and line.endswith("| 1 |") for line in lines)
+    assert any(line.startswith("| color | 1.000") and line.endswith("| 0.50 | 1 |") for line in lines)
     assert any(line.startswith("| all free-form | 0.500") for line in lines)
 
 
@@ -219,6 +256,33 @@ def test_deeds_are_named_colours_and_partners_aside(said: str, name: str) -> Non
     assert deed(said) == name
 
 
+def mixed_up() -> tuple[Choices, dict[str, Scene]]:
+    """One question of each kind, the right option first and the last one chosen."""
+    full, scenes = [], {}
+    for kind in IN_PARTS:
+        scene = make_scene(0, story=KIND_STORIES[kind][0])
+        form = with_options(CHOICE_KINDS[kind](scene)[0], Random(0), key=0)
+        media = (Media(f"{kind}.mp4", None),)
+        last = len(form.candidates) - 1
+        sample = Sample(kind, kind, "choice", media, form.text, form.text, form.answer, form.candidates)
+        full.append(Prediction(sample, "ABCD"[last], last))
+        scenes[media[0].name] = scene
+    return Choices(full, {}, {}), scenes
+
+
+def test_what_is_mixed_up_is_counted_by_letter_and_by_part() -> None:
+    answers, scenes = mixed_up()
+    for kind in IN_PARTS:
+        letters, parts = mix_ups(answers, scenes, kind)
+        assert letters.sum() == letters[0, answers.of([kind])[0].option] == 1
+        assert np.trace(parts) < parts.sum() == (4 if kind == "scene_transition" else 1)
+    (worn,) = [own for item in scenes["state_change.mp4"].objects if len(set(own := colors_of(item))) > 1]
+    (asked,) = answers.of(["state_change"])
+    chosen = worn.index(asked.sample.candidates[-1])
+    _, parts = mix_ups(answers, scenes, "state_change")
+    assert parts[0, chosen] == 1  # asked what it is at first
+
+
 def test_pictures_are_small(tmp_path: Path) -> None:
     brief = min(plan_clips(rich_wishes(2), "rich"), key=lambda clip: clip.scene.duration_seconds)
     write_clips(tmp_path / "clips", [brief], "rich", 1)
@@ -227,6 +291,7 @@ def test_pictures_are_small(tmp_path: Path) -> None:
     draw_examples([Prediction(sample, "A", 0), Prediction(sample, "B", 1)], tmp_path / "examples.png")
     draw_kinds(choices(3), tmp_path / "kinds.png")
     draw_confusion(ENDS, tmp_path / "deeds.png")
+    draw_mix_ups(*mixed_up(), tmp_path / "mix-ups.png")
     sizes = {path.name: path.stat().st_size for path in tmp_path.glob("*.png")}
-    assert len(sizes) == 3
+    assert len(sizes) == 4
     assert all(1_000 < size < 150_000 for size in sizes.values()), sizes

@@ -4,7 +4,8 @@
 
 Draws clips of seeds that training never draws (accuracy/clips.py says which), unless they are in the output
 folder already, and asks about them: multiple-choice questions of all kinds of the rich world, as they are and
-with the order of frames taken away; freely, what objects do first and at the end; and all of the plain world.
+with the order of frames taken away; freely, what objects do first and at the end, also in large and fast
+files and in long ones; and all of the plain world.
 Writes `report.md`, `report.json`, every answer (`answers.jsonl`, `rich-answers-…/`) and pictures. `--page`
 puts tables and pictures into a page as well, between the marks that name them.
 """
@@ -23,7 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from st_llm_cli.shapes.folder import write_folder
+from st_llm_cli.shapes.folder import read_clips, write_folder
 from st_llm_cli.shapes.rich_questions import CHOICE_KINDS
 from st_llm_cli.stages.controls import control_folder
 from st_llm_cli.stages.drawn_shapes import ceilings_of_questions
@@ -33,12 +34,21 @@ from st_llm_cli.stages.prediction_file import collect
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.stages.weights import weights_digest
 from tests.performance.accuracy.asking import BATCH, Answer, ask_ends, ask_everything
-from tests.performance.accuracy.clips import FIRST_SEED, ends_wishes, plan_clips, rich_wishes, write_clips
+from tests.performance.accuracy.clips import (
+    FIRST_SEED,
+    ends_wishes,
+    plan_clips,
+    plan_corners,
+    rich_wishes,
+    write_choices,
+    write_clips,
+)
 from tests.performance.accuracy.page import filled
 from tests.performance.accuracy.pictures import (
     draw_confusion,
     draw_examples,
     draw_kinds,
+    draw_mix_ups,
     first_mistakes,
     first_of_each_kind,
 )
@@ -82,16 +92,17 @@ def main() -> None:
     _say(kinds_table(choices))
     ends = [*ask_ends(model, output / "ends", "plain"), *ask_ends(model, output / "rich", "rich")]
     _say(goals_table(choices, ends))
+    corners = list(ask_ends(model, output / "corners", "rich"))
     plain = list(ask_everything(model, output / "plain"))
-    _write_answers(output / "answers.jsonl", [*ends, *plain])
+    _write_answers(output / "answers.jsonl", [*ends, *corners, *plain])
     asked = time.monotonic()
-    parts = {**tables(choices, ends, plain), **pictures(choices, ends, output)}
+    parts = {**tables(choices, ends, corners, plain), **pictures(choices, ends, output)}
     _write_report(output, parts)
-    numbers = json.dumps(as_numbers(choices, ends, plain), indent=1)
+    numbers = json.dumps(as_numbers(choices, ends, corners, plain), indent=1)
     (output / "report.json").write_text(numbers + "\n", encoding="utf-8")
     for page in arguments.page:
         fill_page(page, parts, output / "pictures")
-    number = len(ends) + len(plain) + len(choices.full) * (1 + len(choices.controls))
+    number = len(ends) + len(corners) + len(plain) + len(choices.full) * (1 + len(choices.controls))
     _say(f"clips drawn in {drawn - began:.0f} s, {number} questions asked in {asked - drawn:.0f} s")
     _say(f"all tables are in {output / 'report.md'}")
 
@@ -116,11 +127,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def draw_clips(output: Path, arguments: argparse.Namespace) -> None:
-    """Draw the clips of all three folders, unless they are there."""
+    """Draw the clips of all four folders, unless they are there."""
     rich = plan_clips(rich_wishes(arguments.per_kind), "rich")
     write_clips(output / "rich", rich, "rich", arguments.processes)
+    write_choices(output / "rich", rich)
     ends = plan_clips(ends_wishes(arguments.ends), "ends", FIRST_SEED + 100_000)
     write_clips(output / "ends", ends, "plain", arguments.processes)
+    write_clips(output / "corners", plan_corners(FIRST_SEED + 300_000), "rich", arguments.processes)
     write_folder(output / "plain", arguments.plain, first=FIRST_SEED + 200_000)
 
 
@@ -141,14 +154,16 @@ def ask_choices(output: Path, name: str, model: VideoModel) -> Choices:
     return Choices(found[None], {name: found[name] for name in job.controls}, ceilings)
 
 
-def tables(choices: Choices, ends: Sequence[Answer], plain: Sequence[Answer]) -> dict[str, str]:
+def tables(
+    choices: Choices, ends: Sequence[Answer], corners: Sequence[Answer], plain: Sequence[Answer]
+) -> dict[str, str]:
     """Write the tables, by the names that pages have for them."""
     return {
         "goals": goals_table(choices, ends),
         "kinds": kinds_table(choices),
         "controls": controls_table(choices),
         "shuffled": shuffled_sentence(choices.order_blind(ORDER_KINDS, "shuffle")),
-        "ends": ends_table(ends),
+        "ends": ends_table(ends, corners),
         "plain": plain_table(plain),
     }
 
@@ -159,10 +174,13 @@ def pictures(choices: Choices, ends: Sequence[Answer], output: Path) -> dict[str
     folder.mkdir(exist_ok=True)
     draw_kinds(choices, folder / "tiny-kinds.png")
     draw_confusion(ends, folder / "tiny-deeds.png")
+    scenes = {clip.video: clip.scene for clip in read_clips(output / "rich")}
+    draw_mix_ups(choices, scenes, folder / "tiny-mix-ups.png")
     draw_examples(first_of_each_kind(choices, SHOWN), folder / "tiny-examples.png")
     shown = {
         "kinds-picture": f"![share right of each of {len(CHOICE_KINDS)} kinds](pictures/tiny-kinds.png)\n",
         "deeds-picture": "![what is said to be done, by what is done](pictures/tiny-deeds.png)\n",
+        "mix-ups-picture": "![which option is chosen instead of which](pictures/tiny-mix-ups.png)\n",
         "examples-picture": "![clips with a question and the option chosen](pictures/tiny-examples.png)\n",
     }
     mistakes = first_mistakes(choices, MOST_MISTAKES)

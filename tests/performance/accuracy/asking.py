@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from st_llm_cli.shapes import questions
+from st_llm_cli.shapes.ceilings import observers_of_file
 from st_llm_cli.shapes.encode import Encoding
 from st_llm_cli.shapes.folder import Clip, read_clips
 from st_llm_cli.stages.question import Question
@@ -37,6 +38,10 @@ class Answer:
     question: str
     truth: str
     reply: str
+    seconds: float
+    """Length of the clip."""
+    order_blind: float
+    """How often it can be answered from the same frames in no order, at best."""
 
     @property
     def right(self) -> bool:
@@ -55,6 +60,7 @@ class Asked:
     kind: str
     text: str
     truth: str
+    order_blind: float
     letters: str = ""
     """Of its options; empty to have the answer written."""
 
@@ -69,8 +75,16 @@ def ask_everything(model: VideoModel, folder: Path) -> Iterator[Answer]:
 
 def ask_ends(model: VideoModel, folder: Path, world: str) -> Iterator[Answer]:
     """Ask freely what each object of the clips of a folder does first and at the end."""
-    asked = ((clip, [_asked(each) for each in end_questions(clip.scene)]) for clip in read_clips(folder))
+    asked = ((clip, _about_ends(clip, model.num_frames)) for clip in read_clips(folder))
     return _answers(model, folder, world, asked)
+
+
+def _about_ends(clip: Clip, num_frames: int) -> list[Asked]:
+    found = end_questions(clip.scene)
+    if not found:
+        return []
+    observers = observers_of_file(clip.scene, num_frames, clip.encoding.fps)
+    return [_asked(each, observers.ceilings(each).order_blind) for each in found]
 
 
 def _answers(
@@ -88,7 +102,8 @@ def _answers(
         for each, said in zip(own, model.answer_all(put, BATCH), strict=True):
             reply = each.letters[said] if isinstance(said, int) else said
             facts = (clip.video, world, len(clip.scene.objects), clip.encoding)
-            yield Answer(*facts, each.kind, each.text, each.truth, reply)
+            seconds = clip.scene.duration_seconds
+            yield Answer(*facts, each.kind, each.text, each.truth, reply, seconds, each.order_blind)
 
 
 def _put(asked: Asked, footage: Footage) -> Question:
@@ -97,11 +112,11 @@ def _put(asked: Asked, footage: Footage) -> Question:
     return Question(footage, asked.text)
 
 
-def _asked(question: questions.Question) -> Asked:
+def _asked(question: questions.Question, order_blind: float) -> Asked:
     if not question.candidates:
-        return Asked(question.kind, question.text, question.answer)
+        return Asked(question.kind, question.text, question.answer, order_blind)
     letters = "ABCDEFGH"[: len(question.candidates)]
-    return Asked(CHOICES + question.kind, choice_text(question), question.letter, letters)
+    return Asked(CHOICES + question.kind, choice_text(question), question.letter, order_blind, letters)
 
 
 def _questions_in(folder: Path) -> dict[str, list[Asked]]:
@@ -110,9 +125,9 @@ def _questions_in(folder: Path) -> dict[str, list[Asked]]:
     for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         free = questions.Question(row["kind"], row["question"], row["answer"])
-        found.setdefault(row["video"], []).append(_asked(free))
+        found.setdefault(row["video"], []).append(_asked(free, row["order_blind"]))
     for path in sorted((folder / "json").glob("*.json")):
         for row in json.loads(path.read_text(encoding="utf-8")):
             choice = questions.Question(path.stem, row["question"], row["answer"], tuple(row["candidates"]))
-            found.setdefault(row["video"], []).append(_asked(choice))
+            found.setdefault(row["video"], []).append(_asked(choice, row["order_blind"]))
     return found

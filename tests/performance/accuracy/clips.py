@@ -1,15 +1,18 @@
 """The clips that the bundled model is measured on: which scenes, in which files, and what is asked of them.
 
-Three folders, none of a seed that training draws:
+Four folders, none of a seed that training draws:
 
 rich/     every story of the rich world, and multiple-choice questions of all its kinds, as many of each
 ends/     the plain world, in the same files as the rich one
+corners/  walks of the rich world in files that those leave out: large ones at high rates, and long ones
 plain/    the plain world, in files as `write_folder` draws them
 
 The files of `rich` and `ends` go through H.264, MPEG-4 and VP9 in turn, with smooth and with jagged outlines,
 320x240 to 1280x720 pixels, 12 to 60 frames a second. Large pictures at high rates would take most of the time
 and show the model nothing else: a file has at most `MOST_PIXELS` of its class of sizes, and a scene that is
-too long for its file is left out. Every twelfth file has no such limit, and is small and slow instead.
+too long for its file is left out. Every twelfth file has no such limit, and is small and slow instead. What
+this leaves out is in `corners`: every codec with the two largest sizes, 30 and 60 frames a second, smooth and
+jagged outlines; and three files of 40 to 60 seconds.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -82,11 +86,45 @@ def plan_clips(wishes: Sequence[Wish], name: str, first: int = FIRST_SEED) -> li
     for number, wish in enumerate(wishes):
         encoding, most_pixels = _draw_file(number, name)
         seconds = most_pixels / (encoding.width * encoding.height * encoding.fps)
-        scene = next(found for seed in seeds if (found := wish.scene(seed)).duration_seconds <= seconds)
-        if wish.world == "rich":
-            scene = in_rhythm(scene, encoding.fps)
-        clips.append(Clip(f"{scene.seed}{encoding.suffix}", encoding, scene))
+        clips.append(_first_clip(wish, seeds, encoding, (0.0, seconds)))
     return clips
+
+
+def plan_corners(first: int) -> list[Clip]:
+    """Find a walk of the rich world for every large and fast kind of file, and for a long one of each codec.
+
+    Half of them have one object, half two, as evenly over each property of files as can be.
+
+    Args:
+        first: Number of the held-out seeds to leave out.
+    """
+    seeds = iter(EVAL_SEEDS[first:])
+    clips = []
+    for places in product(*map(range, (len(CODECS), len(SIZES["large"]), len(CORNER_RATES), 2))):
+        codec, size, rate, jagged = places
+        encoding = Encoding(
+            *SIZES["large"][size], CORNER_RATES[rate], CODECS[codec], _suffix(codec), not jagged
+        )
+        wish = Wish("rich", "walk", 1 + sum(places) % 2)
+        clips.append(_first_clip(wish, seeds, encoding, CORNER_SECONDS))
+    for codec, name in enumerate(CODECS):
+        encoding = Encoding(*LONG_SIZE, LONG_RATE, name, _suffix(codec), antialias=codec % 2 == 0)
+        clips.append(_first_clip(Wish("rich", "walk", 1 + codec % 2), seeds, encoding, LONG_SECONDS))
+    return clips
+
+
+def _suffix(codec: int) -> str:
+    return next(suffix for own, suffix in FORMATS if own == CODECS[codec])
+
+
+def _first_clip(wish: Wish, seeds: Iterator[int], encoding: Encoding, seconds: tuple[float, float]) -> Clip:
+    """Find the next scene that lasts neither less nor more."""
+    shortest, longest = seconds
+    scenes = map(wish.scene, seeds)
+    scene = next(found for found in scenes if shortest <= found.duration_seconds <= longest)
+    if wish.world == "rich":
+        scene = in_rhythm(scene, encoding.fps)
+    return Clip(f"{scene.seed}{encoding.suffix}", encoding, scene)
 
 
 def _draw_file(number: int, name: str) -> tuple[Encoding, float]:
@@ -111,7 +149,7 @@ def _draw_file(number: int, name: str) -> tuple[Encoding, float]:
 
 
 def write_clips(folder: Path, clips: Sequence[Clip], world_name: str, processes: int) -> None:
-    """Write the files of clips and the truth about them, and the questions of the rich world with options.
+    """Write the files of clips and the truth about them.
 
     Those that are there are kept; the folder is laid out as `write_folder` does it.
     """
@@ -121,15 +159,18 @@ def write_clips(folder: Path, clips: Sequence[Clip], world_name: str, processes:
         if held != json.loads(json.dumps(wanted)):
             raise SystemExit(f"{folder} holds other clips: choose another --output")
         return
-    for part in ("json", "video"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "video").mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(processes) as pool:
         list(pool.map(partial(_write, folder / "video"), clips))
     (folder / SETTINGS).write_text(json.dumps({"world": world_name}) + "\n", encoding="utf-8")
-    if world_name == "rich":
-        for kind, rows in choice_rows(clips).items():
-            (folder / "json" / f"{kind}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (folder / TRUTH).write_text("".join(json.dumps(row) + "\n" for row in wanted), encoding="utf-8")
+
+
+def write_choices(folder: Path, clips: Sequence[Clip]) -> None:
+    """Write the multiple-choice questions about clips of the rich world beside them."""
+    (folder / "json").mkdir(exist_ok=True)
+    for kind, rows in choice_rows(clips).items():
+        (folder / "json" / f"{kind}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def _write(folder: Path, clip: Clip) -> None:
@@ -220,6 +261,9 @@ MOST_PIXELS = {"small": 10e6, "medium": 16e6, "large": 24e6}
 SHORTEST_SECONDS = 2.15
 """A file takes scenes of this length at least."""
 UNLIMITED_EVERY = 12
+CORNER_RATES = (30, 60)
+CORNER_SECONDS = (2.5, 5.0)
+LONG_SIZE, LONG_RATE, LONG_SECONDS = (480, 360), 24, (40.0, 60.0)
 MOST_PER_CLIP = 3
 """Questions of one kind about one clip."""
 QUESTIONS_PER_CLIP = {

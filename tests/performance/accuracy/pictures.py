@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.shapes.rich_questions import ORDER_FREE
+from st_llm_cli.shapes.rich_words import PART_WORDS, act_text, colors_of, deeds, texture_words
+from st_llm_cli.shapes.scene import Scene
+from st_llm_cli.shapes.stories import PARTS
+from st_llm_cli.shapes.words import name_of, sentence
 from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.transform import ResizeCenterCrop
 from tests.performance.accuracy.asking import Answer
 from tests.performance.accuracy.tables import ORDER_KINDS, Choices, is_right, over_clips
 
-BLUE, RED, GREY = "#2a6fb0", "#c0392b", "0.55"
+BLUE, RED, PINK, GREY = "#2a6fb0", "#c0392b", "#ffc4bb", "0.55"
 
 
 def draw_kinds(choices: Choices, path: Path) -> None:
@@ -51,24 +56,94 @@ def draw_confusion(answers: Sequence[Answer], path: Path) -> None:
     known = sorted({true for true, _ in pairs}, key=lambda name: (DEEDS.index(name), name))
     columns = known + sorted({said for _, said in pairs} - set(known))
     counts = np.array([[pairs[true, said] for said in columns] for true in known])
-    shares = counts / counts.sum(axis=1, keepdims=True)
     size = (2.9 + 0.42 * len(columns), 2.3 + 0.36 * len(known))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        color = "white" if shares[row, column] > 0.6 else "black"
-        if known[row] != columns[column]:
-            color = RED
-        text = {"ha": "center", "va": "center", "fontsize": 8, "color": color}
-        axes.text(column, row, str(counts[row, column]), **text)
+    _cells(axes, counts)
     axes.set_xticks(range(len(columns)), columns, rotation=55, ha="left", rotation_mode="anchor", fontsize=9)
     axes.set_yticks(range(len(known)), known, fontsize=9)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0)
     axes.set(ylabel="what is true", title="what the model says")
     axes.title.set_fontsize(10)
     _save(figure, path)
+
+
+def _cells(axes: Axes, counts: Any) -> None:
+    """Draw counts [true, said] as shares of their row; what is on the diagonal is right."""
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        color, wrong = ("white", PINK) if shares[row, column] > 0.6 else ("black", RED)
+        if row != column:
+            color = wrong
+        text = {"ha": "center", "va": "center", "fontsize": 8, "color": color}
+        axes.text(column, row, str(counts[row, column]), **text)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+
+
+def draw_mix_ups(choices: Choices, scenes: Mapping[str, Scene], path: Path) -> None:
+    """Draw, for kinds about things that follow each other, which option is chosen where which is right.
+
+    Above by their letters, below by the part of the clip in which it is true what each of them says.
+
+    Args:
+        choices: The answers.
+        scenes: Of the clips, by the names of their files.
+        path: The picture to write.
+    """
+    figure = Figure(figsize=(8, 5.6), layout="constrained")
+    axes = figure.subplots(2, len(IN_PARTS))
+    for column, kind in enumerate(IN_PARTS):
+        for own, counts, names in zip(
+            axes[:, column], mix_ups(choices, scenes, kind), ("ABCD", PART_WORDS), strict=True
+        ):
+            _cells(own, counts)
+            own.set_xticks(range(PARTS), names, fontsize=9)
+            own.set_yticks(range(PARTS), names, fontsize=9)
+        axes[0, column].set_title(kind.replace("_", " "), fontsize=10)
+    axes[0, 0].set_ylabel("letter that is right")
+    axes[1, 0].set_ylabel("part in which the right option is true")
+    figure.align_ylabels()
+    figure.supxlabel("what is chosen: above its letter, below the part in which it is true", fontsize=10)
+    _save(figure, path)
+
+
+def mix_ups(choices: Choices, scenes: Mapping[str, Scene], kind: str) -> Any:
+    """Count which option is chosen where which is right.
+
+    Returns:
+        By letters, [true, chosen], and by parts in which it is true what the options say; [2, 4, 4].
+    """
+    counts = np.zeros((2, PARTS, PARTS), dtype=int)
+    for asked in choices.of([kind]):
+        if asked.option is None:
+            continue
+        sample = asked.sample
+        counts[0, sample.candidates.index(sample.answer), asked.option] += 1
+        scene, chosen = scenes[sample.clips[0].name], sample.candidates[asked.option]
+        true, said = (IN_PARTS[kind](scene, option) for option in (sample.answer, chosen))
+        np.add.at(counts[1], (true, said), 1)
+    return counts
+
+
+def _part_of_color(scene: Scene, option: str) -> list[int]:
+    (worn,) = [colors for item in scene.objects if len(set(colors := colors_of(item))) > 1]
+    return [worn.index(option)]
+
+
+def _parts_of_backgrounds(scene: Scene, option: str) -> list[int]:
+    """Of a background that is named as the first, the second, and so on: when each is there."""
+    order = texture_words(scene)
+    return [order.index(name) for name in option.removeprefix("from ").split(" to ")]
+
+
+def _part_of_event(scene: Scene, option: str) -> list[int]:
+    return [
+        scene.part_of((each.start_seconds + each.end_seconds) / 2)
+        for item in scene.objects
+        for each in deeds(item, scene)
+        if sentence(f"the {name_of(item)} {act_text(each, scene)}") == option
+    ]
 
 
 def deed(answer: str) -> str:
@@ -151,6 +226,12 @@ def _save(figure: Figure, path: Path) -> None:
     picture.quantize(64, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
+IN_PARTS: dict[str, Callable[[Scene, str], list[int]]] = {
+    "state_change": _part_of_color,
+    "scene_transition": _parts_of_backgrounds,
+    "action_sequence": _part_of_event,
+}
+"""Kinds whose options are about things of different parts, and of which parts one is."""
 OTHER = "other words"
 DEEDS = (
     *("moves left", "moves right", "moves up", "moves down", "stays still"),

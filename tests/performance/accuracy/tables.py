@@ -166,11 +166,15 @@ def shuffled_sentence(found: OrderBlind) -> str:
 # ---- what an object does first and at the end, asked freely
 
 
-def ends_table(answers: Sequence[Answer]) -> str:
-    """Rows by number of objects, codec, size, rate, outlines and background; a column for each end."""
-    lines = ["| clips | first | at the end | asked |", "|---|---|---|---|"]
-    for name, own in ends_groups(answers).items():
+def ends_table(answers: Sequence[Answer], corners: Sequence[Answer]) -> str:
+    """Rows by number of objects, codec, size, rate, outlines and background; a column for each end.
+
+    Below them those of the corners: files that the others leave out.
+    """
+    lines = ["| clips | first | at the end | best without order | asked |", "|---|---|---|---|---|"]
+    for name, own in {**ends_groups(answers), **corner_groups(corners)}.items():
         cells = [str(ends_rate(own, kind) or "-") for kind in ("first_movement", "last_movement")]
+        cells.append(f"{mean(each.order_blind for each in own):.2f}")
         lines.append(f"| {name} | {' | '.join(cells)} | {len(own)} |")
     return "\n".join(lines) + "\n"
 
@@ -192,6 +196,25 @@ def ends_groups(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
         groups |= {name: found[name] for name in sorted(found, key=NAMES.index)}
     more = [each for each in answers if each.objects > 2]
     return {**groups, "three and four objects": more} if more else groups
+
+
+def corner_groups(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+    """Answers about large files at high rates by what makes them differ, then those about long ones."""
+    large = [each for each in answers if size_class(each.encoding) == "large"]
+    groups = {"960x540 and 1280x720 at 30 and 60": large}
+    for of in (_number, _codec, _exact_size, _exact_rate, _outlines):
+        for name in sorted(set(map(of, large))):
+            groups[f"· {name}"] = [each for each in large if of(each) == name]
+    long = [each for each in answers if size_class(each.encoding) != "large"]
+    return {**groups, "40 to 60 seconds": long}
+
+
+def _exact_size(answer: Answer) -> str:
+    return f"{answer.encoding.width}x{answer.encoding.height}"
+
+
+def _exact_rate(answer: Answer) -> str:
+    return f"{answer.encoding.fps} frames a second"
 
 
 def _number(answer: Answer) -> str:
@@ -229,25 +252,29 @@ def _outlines(answer: Answer) -> str:
 
 
 def plain_table(answers: Sequence[Answer]) -> str:
-    """Share of right answers with Wilson's interval, by kind and number of objects."""
+    """Share right with Wilson's interval, by kind and number of objects; what is possible without order."""
     groups: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    ceilings: dict[str, list[float]] = defaultdict(list)
     for answer in answers:
         objects = "one" if answer.objects == 1 else "two"
         free = not answer.kind.startswith(CHOICES)
         for kind in (answer.kind, ALL if free else CHOICES + "all"):
             groups[kind]["both"].append(answer.right)
             groups[kind][objects].append(answer.right)
+            ceilings[kind].append(answer.order_blind)
         if answer.kind == "caption":
             truths = answer.truth.split(". ")
             said = {sentence.rstrip(".") for sentence in answer.reply.split(". ")}
             for truth in truths:
                 for column in ("both", objects):
                     groups["caption: sentences"][column].append(truth.rstrip(".") in said)
-    lines = ["| question | right | one object | two objects | asked |", "|---|---|---|---|---|"]
+    lines = ["| question | right | one object | two objects | best without order | asked |"]
+    lines.append("|---|---|---|---|---|---|")
     # Sums stand below what they sum up.
     for kind in sorted(groups, key=lambda kind: (kind.startswith(CHOICES), kind in (ALL, CHOICES + "all"))):
         group = groups[kind]
         cells = [share(group[column]) for column in ("both", "one", "two")]
+        cells.append(f"{mean(ceilings[kind]):.2f}" if kind in ceilings else "-")
         lines.append(f"| {kind} | {' | '.join(cells)} | {len(group['both'])} |")
     return "\n".join(lines) + "\n"
 
@@ -284,7 +311,9 @@ def _yes(reached: bool) -> str:
     return "yes" if reached else "no"
 
 
-def as_numbers(choices: Choices, ends: Sequence[Answer], plain: Sequence[Answer]) -> dict[str, Any]:
+def as_numbers(
+    choices: Choices, ends: Sequence[Answer], corners: Sequence[Answer], plain: Sequence[Answer]
+) -> dict[str, Any]:
     """All of it as JSON can hold it."""
     kinds: Mapping[str, Sequence[str]] = {**{kind: (kind,) for kind in CHOICE_KINDS}, **SUMS}
 
@@ -302,7 +331,7 @@ def as_numbers(choices: Choices, ends: Sequence[Answer], plain: Sequence[Answer]
         "shuffled_against_ceiling": {**asdict(blind), "verdict": blind.verdict},
         "ends": {
             name: {kind: _numbers(ends_rate(own, kind)) for kind in ("first_movement", "last_movement")}
-            for name, own in ends_groups(ends).items()
+            for name, own in {**ends_groups(ends), **corner_groups(corners)}.items()
         },
         "plain": {kind: _numbers(rate(rights)) for kind, rights in by_kind.items()},
     }
