@@ -16,7 +16,7 @@ right more often, and this ceiling is an upper bound.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -54,11 +54,11 @@ class Observers:
         middle = times[len(times) // 2]
         everything = orderings(scene)
         frames, frame = Counter(views(scene, times)), view(scene, middle)
-        self._order_blind = [each for each in everything if Counter(views(each, times)) == frames]
+        self._order_blind = _Alike([each for each in everything if Counter(views(each, times)) == frames])
         if scene.parts == 1:
-            self._single_frame = walks_through(scene, middle)
+            self._single_frame = _Alike(walks_through(scene, middle))
         else:
-            self._single_frame = [each for each in everything if view(each, middle) == frame]
+            self._single_frame = _Alike([each for each in everything if view(each, middle) == frame])
 
     def ceilings(self, question: Question) -> Ceilings:
         """Say how often the observers can be right about a question.
@@ -70,7 +70,7 @@ class Observers:
         Raises:
             ValueError: If the scene is not asked this question, or not with these candidates.
         """
-        return Ceilings(_best(self._order_blind, question), _best(self._single_frame, question))
+        return Ceilings(self._order_blind.best(question), self._single_frame.best(question))
 
 
 def observers_of_file(scene: Scene, num_frames: int, fps: float) -> Observers:
@@ -88,26 +88,34 @@ def observers_of_file(scene: Scene, num_frames: int, fps: float) -> Observers:
     return Observers(scene, sample_times(scene.duration_seconds, num_frames, rate))
 
 
-def _best(alike: Sequence[Scene], question: Question) -> float:
-    """Share of the answer that is right most often, among scenes that look alike."""
-    weights: dict[str, Fraction] = defaultdict(Fraction)
-    for scene in alike:
-        for answer, chance in _answers(scene, question):
-            weights[answer] += chance
-    total = sum(weights.values())
-    if not total:
-        raise ValueError(f"'{question.text}' is no question of kind '{question.kind}' about this scene")
-    return float(max(weights.values()) / total)
+class _Alike:
+    """Scenes that look alike to somebody, and all that they are asked."""
 
+    def __init__(self, scenes: Sequence[Scene]) -> None:
+        self._scenes = scenes
+        self._asked: dict[str, list[tuple[Scene, Question, Fraction]]] = {}
 
-def _answers(scene: Scene, question: Question) -> Iterator[tuple[str, Fraction]]:
-    """Give the answers to a question in one scene, and how likely the scene is to be asked it."""
-    world = world_of(scene)
-    if question.kind not in world.kinds:
-        return
-    for asked, chance in outcomes(partial(world.kinds[question.kind], scene)):
-        if asked is None or asked.text != question.text:
-            continue
-        if question.candidates:
-            chance *= world.options_chance(asked, scene, question.candidates)
-        yield asked.answer, chance
+    def best(self, question: Question) -> float:
+        """Share of the answer that is right most often."""
+        weights: dict[str, Fraction] = defaultdict(Fraction)
+        for scene, asked, chance in self._questions(question.kind):
+            if asked.text == question.text:
+                if question.candidates:
+                    chance *= world_of(scene).options_chance(asked, scene, question.candidates)
+                weights[asked.answer] += chance
+        total = sum(weights.values())
+        if not total:
+            raise ValueError(f"'{question.text}' is no question of kind '{question.kind}' about this scene")
+        return float(max(weights.values()) / total)
+
+    def _questions(self, kind: str) -> list[tuple[Scene, Question, Fraction]]:
+        """Give all questions of a kind, and how likely each is; walked once, free and with options."""
+        if kind not in self._asked:
+            self._asked[kind] = [
+                (scene, asked, chance)
+                for scene in self._scenes
+                if kind in world_of(scene).kinds
+                for asked, chance in outcomes(partial(world_of(scene).kinds[kind], scene))
+                if asked is not None
+            ]
+        return self._asked[kind]
