@@ -88,7 +88,8 @@ def _stage_lines(stage: StagePlan, planned: TrainingPlan) -> Iterator[str]:
         f"{size_text(int(memory.gradients))}, optimiser {size_text(int(memory.optimizer))}, "
         f"activations {size_text(int(memory.activations))}"
     )
-    yield f"  time                  {_hours(stage.hours)} for {stage.samples:,} samples"
+    filled = "" if stage.cached is None else ", once the token cache is filled"
+    yield f"  time                  {_hours(stage.hours)} for {stage.samples:,} samples{filled}"
 
 
 def _many(count: int) -> str:

@@ -147,7 +147,14 @@ class ClipTokens:
     # ---- what is there
 
     def ask(self, request: Request) -> Asked:
-        """Find out whether the tokens of a clip are in the cache, without opening the video."""
+        """Find out whether the tokens of a clip are in the cache, without opening the video; count a miss."""
+        asked = self.look_up(request)
+        if asked.media is not None and asked.known is None:
+            self.cache.use.misses += 1
+        return asked
+
+    def look_up(self, request: Request) -> Asked:
+        """Find out whether the tokens of a clip are in the cache, where nothing is asked for yet."""
         if why_not_sound(self.model.config, request.transform) is not None:
             return Asked(request, None, None)
         try:
@@ -159,7 +166,6 @@ class ClipTokens:
             key = self._key(media, request, view)
             if self.cache.has(key):
                 return Asked(request, media, Known(key, view))
-        self.cache.use.misses += 1
         return Asked(request, media, None)
 
     def recall(self, known: Known) -> SeenClip | None:
@@ -210,15 +216,12 @@ class ClipTokens:
             seconds: What encoding it took.
 
         Raises:
-            CacheError: If they cannot be written, or the encoder computes in another type by now.
+            CacheError: If they cannot be written.
             VideoError: If the video has gone meanwhile.
         """
         request = asked.request
         now = str(self.model.vision_model.dtype).removeprefix("torch.")
-        if now != self._encoder.dtype:  # DeepSpeed casts all of the model
-            what = f"the encoder is in {now} now: its tokens are not those of {self._encoder.dtype}"
-            fix = "fill the cache before training: `stllm run`, or `stllm extract-features RECIPE`"
-            raise CacheError(what, fix=fix)
+        assert now == self._encoder.dtype, f"tokens of {now} under the name of {self._encoder.dtype}"
         if asked.media is None or self.cache.media.of(request.path) != asked.media:
             return
         view = View(seen.indices, seen.times_seconds, seen.source)

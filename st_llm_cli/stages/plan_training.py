@@ -27,6 +27,7 @@ from st_llm_cli.training.memory import Memory, Setup, memory_of, setup_of
 from st_llm_cli.training.method import apply_method
 from st_llm_cli.training.ready import config_of_start, prepare, seen_text
 from st_llm_cli.training.rehearsal import Prepare, rehearse, without_contents
+from st_llm_cli.training.scale import casts_weights
 from st_llm_cli.training.step import StepShape, TextSizes, patches_of, step_shape
 
 SUGGESTED_SHARE = 0.9
@@ -205,8 +206,16 @@ class _Planned:
 
     def memory(self, clips: int) -> Memory:
         footprint = rehearse(self.config, self.shape(clips), self.get_ready, self.setup.numbers)
-        lost = self.device.overhead + self.device.holes * footprint.activations
+        lost = self.device.overhead + self.device.holes * footprint.activations + self._encoder_beside()
         return memory_of(self.model, footprint, self.setup, lost)
+
+    def _encoder_beside(self) -> float:
+        """Bytes of the encoder's copy in 32 bits that makes what is not in the cache, see `TokensBeside`."""
+        if self.cached is None or not casts_weights(self.stage):
+            return 0.0
+        parts = [self.model.vision_model, self.model.bt_adapter, self.model.qformer]
+        weights = [weight for part in parts if part is not None for weight in part.parameters()]
+        return 4.0 * sum(weight.numel() for weight in weights)
 
     def plan(self) -> StagePlan:
         batch, stage = self.stage.batch_size, self.stage

@@ -124,7 +124,7 @@ def _train(
     cache: TokenCache | None,
 ) -> None:
     from st_llm_cli.stages.starting_point import starting_point
-    from st_llm_cli.stages.training_tokens import tokens_for_training
+    from st_llm_cli.stages.training_tokens import say_if_cold, tokens_for_training
     from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics, cut_metrics
     from st_llm_cli.training.saving import check_processes, last_checkpoint, remove_checkpoints, step_of
@@ -165,6 +165,9 @@ def _train(
                 per_step=samples_of_a_step(stage),
             )
             closing.callback(examples.close)
+            cold = None if tokens is None else say_if_cold(tokens, examples.requests())
+            if cold is not None and is_main_process():
+                log.warning("stage '%s': %s", stage.name, cold)
         train_stage(model, begun.tokenizers, recipe, stage, work, listen, examples, result, begun.adapter)
     if is_main_process():
         remove_checkpoints(work)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +11,20 @@ from st_llm_cli.errors import RecipeError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.recipe.sources import Video
-from st_llm_cli.stages.clip_tokens import ClipTokens, why_not_sound
+from st_llm_cli.stages.clip_tokens import ClipTokens, SeenClip, why_not_sound
 from st_llm_cli.stages.familiar import looks_like_shapes
-from st_llm_cli.training.scale import zero_stage
+from st_llm_cli.training.scale import casts_weights, zero_stage
 from st_llm_cli.video.transform import RandomResizedCrop, ResizeCenterCrop
+
+LOOKED_UP = 32
+"""Clips of a stage that are looked up before it begins; each costs a digest of its file."""
 
 if TYPE_CHECKING:
     from st_llm_cli.model.config import StllmConfig
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.tokens.store import TokenCache
+    from st_llm_cli.video.clip import Clip
+    from st_llm_cli.video.request import Request
 
 
 def tokens_for_training(
@@ -55,7 +62,60 @@ def tokens_for_training(
         raise RecipeError(f"the recipe requires what cannot be: {reason}", where="tokens.cache", fix=fix)
     if reason is not None or cache is None:
         return None, reason
+    if casts_weights(stage):
+        return TokensBeside(model, cache, folder, level), None
     return ClipTokens(model, cache, looks_like_shapes, folder, level=level), None
+
+
+class TokensBeside(ClipTokens):
+    """The tokens that a model's encoder makes as it is now, whatever is done to the model's numbers later.
+
+    DeepSpeed casts a whole model to 16 bits, the frozen encoder with it: its tokens would be other ones than
+    those of every other command. So a copy of the encoder stands beside the model, in main memory until a
+    clip comes that is not in the cache.
+
+    Args:
+        model: The model, before it is trained.
+        cache: Where tokens are kept.
+        folder: As of `ClipTokens`.
+        level: How far tokens are kept.
+    """
+
+    def __init__(
+        self, model: StllmForConditionalGeneration, cache: TokenCache, folder: Path | None, level: str
+    ) -> None:
+        super().__init__(_encoder_of(model), cache, looks_like_shapes, folder, level=level)
+        self._trained = model
+
+    def encode(self, clips: Sequence[Clip], batch_frames: int = 64) -> list[SeenClip]:
+        """Encode clips where the model is trained; see `ClipTokens.encode`."""
+        self.model.to(self._trained.device)  # type: ignore[arg-type]
+        return super().encode(clips, batch_frames)
+
+
+def _encoder_of(model: StllmForConditionalGeneration) -> StllmForConditionalGeneration:
+    """Copy a model without its language model."""
+    from torch import nn
+
+    alone = copy.deepcopy(model, {id(model.language_model): nn.Identity()})
+    return alone.eval()  # type: ignore[no-untyped-call]
+
+
+def say_if_cold(tokens: ClipTokens, requests: Sequence[Request]) -> str | None:
+    """Say in one line that the first epoch will be slower, if most of a stage's first clips are not kept yet.
+
+    Args:
+        tokens: The encoder and its cache.
+        requests: The clips and pictures of the stage.
+    """
+    first = requests[:LOOKED_UP]
+    kept = sum(tokens.look_up(request).known is not None for request in first)
+    if 2 * kept > len(first):  # a few may be such as cannot be read
+        return None
+    return (
+        f"{len(first) - kept} of the first {len(first)} clips are not in the token cache: the first epoch "
+        "reads and encodes what is missing; `stllm extract-features RECIPE` does so faster, before"
+    )
 
 
 def training_level(recipe: Recipe, stage: Train, config: StllmConfig) -> str:

@@ -137,6 +137,11 @@ def zero_stage(stage: Train) -> int | None:
     return None if config is None else int(config.get("zero_optimization", {}).get("stage", 0))
 
 
+def casts_weights(stage: Train) -> bool:
+    """Whether a stage trains weights that are themselves in 16 bits, those that do not learn included."""
+    return stage.deepspeed is not None and stage.precision != "float32"
+
+
 def offloads(stage: Train) -> bool:
     """Whether the optimiser's state is kept in main memory."""
     config = deepspeed_config(stage) or {}

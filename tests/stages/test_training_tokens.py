@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from st_llm_cli.errors import RecipeError
+from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe
+from st_llm_cli.stages.clip_tokens import SeenClip
+from st_llm_cli.stages.feature_jobs import training_requests
 from st_llm_cli.stages.train import run
-from st_llm_cli.stages.training_tokens import training_level, why_not_in_training
+from st_llm_cli.stages.training_tokens import tokens_for_training, training_level, why_not_in_training
 from st_llm_cli.tokens import media as media_digests
 from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.training.data.read_ahead import ReadAhead
@@ -78,6 +81,30 @@ def test_training_on_cached_tokens_is_training_on_frames(
         torch.testing.assert_close(kept[name], tensor, rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_that_deepspeed_casts_fills_the_cache_all_the_same(
+    data: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = micro_checkpoint(tmp_path / "start")
+    stage = {"freeze": FROZEN, "deepspeed": "zero2", "precision": "bfloat16"}
+    recipe = recipe_of(folder, data, stage=stage, tokens={"cache": "required"})
+    plain = recipe_of(folder, data, tokens={"cache": "required"})
+
+    def look(recipe: Recipe, cache: TokenCache) -> list[torch.Tensor]:
+        model = load_checkpoint(str(folder), dtype="float32").model
+        tokens, _ = tokens_for_training(recipe, recipe.training[0], model, cache, folder)
+        assert tokens is not None
+        if recipe.training[0].deepspeed is not None:
+            model.to(torch.bfloat16)  # as DeepSpeed does when training begins
+        requests = training_requests(recipe, recipe.training[0], model.config.image_size)
+        return [clip.tokens for _, clip in tokens.clips(requests) if isinstance(clip, SeenClip)]
+
+    cache, again = TokenCache(tmp_path / "cache"), TokenCache(tmp_path / "cache")
+    filling, warm = look(recipe, cache), look(plain, again)
+    assert (cache.use.misses, again.use.hits, again.use.misses) == (5, 5, 0)
+    assert all(torch.equal(one, other) for one, other in zip(filling, warm, strict=True))
+    assert all(map(torch.equal, filling, look(plain, TokenCache(tmp_path / "other"))))
+
+
 def test_a_clip_that_cannot_be_read_is_replaced_here_too(tmp_path: Path) -> None:
     media = write_media(tmp_path / "media", clips=2)
     (media / "clip7.mp4").write_bytes(b"nothing of a video" * 20)
@@ -135,6 +162,17 @@ def test_a_frozen_bt_adapter_is_no_obstacle(data: list[dict[str, Any]], tmp_path
     recipe = recipe_of(tmp_path, data, stage={"freeze": [*FROZEN, "projection"]})
     config = micro_config(bt_adapter_depth=1)
     assert why_not_in_training(recipe, recipe.training[0], config, "queries") is None
+
+
+def test_one_line_says_that_the_cache_is_not_filled_yet(
+    data: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = recipe_of(micro_checkpoint(tmp_path / "start"), data, stage={"steps": 4})
+    losses(recipe, tmp_path / "cold", TokenCache(tmp_path / "cache"))
+    assert "5 of the first 5 clips are not in the token cache: the first epoch reads" in caplog.text
+    caplog.clear()
+    losses(recipe, tmp_path / "warm", TokenCache(tmp_path / "cache"))
+    assert "token cache" not in caplog.text
 
 
 def test_a_run_says_why_and_goes_on_without(
