@@ -12,7 +12,7 @@ from torch.optim import AdamW, Optimizer
 
 from st_llm_cli.model.lora import has_lora
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
-from st_llm_cli.recipe.schema import Part, Train
+from st_llm_cli.recipe.schema import Model, Part, Train
 
 
 class Muon(Optimizer):
@@ -122,6 +122,21 @@ def frozen_parts(stage: Train) -> tuple[Part, ...]:
     """Parts that a stage does not train: `cells` reads no further than the Q-Former."""
     beyond: tuple[Part, ...] = ("projection", "language") if stage.objective == "cells" else ()
     return (*stage.freeze, *beyond)
+
+
+def freeze_for(model: StllmForConditionalGeneration, method: Model, stage: Train) -> None:
+    """Let only the parts learn that a stage trains.
+
+    Args:
+        model: The model; parameters frozen before are released.
+        method: The recipe's model block.
+        stage: The stage.
+    """
+    freeze(model, frozen_parts(stage))
+    masks = method.masking is not None and stage.mask and stage.objective == "answers"
+    if model.masked_video_decoder is not None and not (masks and method.mvm is not None):
+        # It would get no gradient, but a place in the optimiser, and from DeepSpeed weight decay.
+        model.masked_video_decoder.requires_grad_(False)
 
 
 def freeze(model: StllmForConditionalGeneration, parts: Iterable[Part]) -> None:

@@ -16,7 +16,7 @@ from st_llm_cli.training.build import new_config
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.shapes import shapes_vocabulary, world_of
 from st_llm_cli.training.data.stream import ExampleStream
-from st_llm_cli.training.optimizer import freeze, frozen_parts
+from st_llm_cli.training.optimizer import freeze_for
 from st_llm_cli.training.pair import config_of_pair
 from st_llm_cli.training.rehearsal import Prepare
 from st_llm_cli.training.step import TYPICAL_TEXT, TextSizes
@@ -48,7 +48,7 @@ def prepare(recipe: Recipe, stage: Train) -> Prepare:
     """What gets a model ready for a stage."""
 
     def get_ready(model: StllmForConditionalGeneration) -> None:
-        freeze(model, frozen_parts(stage))
+        freeze_for(model, recipe.model, stage)
         lora = recipe.model.lora
         if lora is not None:
             model.language_model.requires_grad_(False)

@@ -78,6 +78,7 @@ def without_contents(config: StllmConfig, prepare: Prepare) -> StllmForCondition
     """Make a model on the meta device, ready for training."""
     with torch.device("meta"), no_init_weights():
         model = StllmForConditionalGeneration(config)
+        model.tie_weights()  # which transformers leaves out where there are no weights to begin with
         prepare(model)
     return model
 

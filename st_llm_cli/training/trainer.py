@@ -24,7 +24,7 @@ from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.training.metrics import StepListener, TellMetrics
 from st_llm_cli.training.mfu import seconds_at_peak
 from st_llm_cli.training.mishaps import explained
-from st_llm_cli.training.optimizer import build_optimizer, freeze, frozen_parts
+from st_llm_cli.training.optimizer import build_optimizer, freeze_for
 from st_llm_cli.training.saving import last_checkpoint, step_of
 from st_llm_cli.training.scale import samples_of_a_step
 from st_llm_cli.training.settings import trainer_arguments
@@ -77,7 +77,7 @@ def train_stage(
         )
     with explained(stage.name, folder):  # the model goes to its device here
         if stage.objective == "cells":
-            trainer = _cells_trainer(model, stage, folder)
+            trainer = _cells_trainer(model, recipe, stage, folder)
         elif stage.objective == "tracks":
             trainer = _tracks_trainer(model, tokenizers, recipe, stage, folder, examples)
         else:
@@ -139,7 +139,7 @@ def _answers_trainer(
     examples: ExampleStream,
     adapter: Adapter | None,
 ) -> StllmTrainer:
-    freeze(model, frozen_parts(stage))
+    freeze_for(model, recipe.model, stage)
     return StllmTrainer(
         model=model,
         args=trainer_arguments(stage, folder),
@@ -153,8 +153,10 @@ def _answers_trainer(
     )
 
 
-def _cells_trainer(model: StllmForConditionalGeneration, stage: Train, folder: Path) -> StllmTrainer:
-    freeze(model, frozen_parts(stage))
+def _cells_trainer(
+    model: StllmForConditionalGeneration, recipe: Recipe, stage: Train, folder: Path
+) -> StllmTrainer:
+    freeze_for(model, recipe.model, stage)
     with _seeded(stage.seed):
         reader = CellReader(model)
     heads = [reader.color, reader.shape, reader.offset]
@@ -177,7 +179,7 @@ def _tracks_trainer(
     folder: Path,
     examples: ExampleStream | None,
 ) -> StllmTrainer:
-    freeze(model, frozen_parts(stage))
+    freeze_for(model, recipe.model, stage)
     with _seeded(stage.seed):
         reader = TrackReader(model)
     silent = TrackStream(_whole_steps(stage), recipe.video.num_frames, model.config.image_size)

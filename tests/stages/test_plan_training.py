@@ -8,6 +8,8 @@ from st_llm_cli.recipe.schema import Recipe, Variant
 from st_llm_cli.stages.plan_training import cached_level, plan, planned_config, refuse_what_cannot_fit
 from st_llm_cli.training.devices import named_device
 from st_llm_cli.training.method import apply_method
+from st_llm_cli.training.rehearsal import without_contents
+from tests.micro import micro_config
 from tests.training.small import small_recipe
 
 
@@ -70,6 +72,18 @@ def test_a_checkpoint_of_another_kind_is_refused() -> None:
     recipe = load_recipe("instructblip_qa")
     with pytest.raises(RecipeError, match="BT-Adapter is False there, not True"):
         apply_method(published_config("instructblip_vicuna0_all"), recipe)
+
+
+def test_a_word_table_that_is_the_head_too_is_counted_once() -> None:
+    config = micro_config()
+    words = config.text_config.vocab_size * config.text_config.hidden_size
+
+    def language(tied: bool) -> int:
+        config.text_config.tie_word_embeddings = config.tie_word_embeddings = tied
+        model = without_contents(config, lambda model: None)
+        return sum(weight.numel() for weight in model.language_model.parameters())
+
+    assert language(tied=False) - language(tied=True) == words
 
 
 def test_tokens_come_from_the_cache_where_they_stay_the_same() -> None:

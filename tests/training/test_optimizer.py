@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from st_llm_cli.recipe.schema import Train
-from st_llm_cli.training.optimizer import Muon, build_optimizer, freeze, orthogonalise, part_of
+from st_llm_cli.training.optimizer import Muon, build_optimizer, freeze, freeze_for, orthogonalise, part_of
 from tests.training.small import small_recipe
 from tests.training.test_build import build
 
@@ -77,6 +77,19 @@ def test_frozen_parts_have_no_place_in_the_optimizer() -> None:
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     names = {part_of(name) for name, parameter in model.named_parameters() if id(parameter) in held}
     assert names == {"qformer", "projection"}
+
+
+@pytest.mark.parametrize(
+    ("mask", "mvm", "learns"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_the_masked_video_decoder_learns_where_video_is_masked(mask: bool, mvm: bool, learns: bool) -> None:
+    method = {"masking": "released", "mvm": "released"}
+    model = build(small_recipe({}, **method))
+    recipe = small_recipe({"mask": mask}, **(method if mvm else {"masking": "released"}))
+    freeze_for(model, recipe.model, recipe.training[0])
+    assert model.masked_video_decoder is not None
+    assert {weight.requires_grad for weight in model.masked_video_decoder.parameters()} == {learns}
+    assert model.projection.weight.requires_grad
 
 
 def test_a_part_can_have_a_learning_rate_of_its_own() -> None:
