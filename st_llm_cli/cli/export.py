@@ -19,7 +19,9 @@ def export(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write a run as a plain transformers folder, LoRA merged, with a model card.
+    """Write a run as one folder in transformers' format, LoRA merged, with a model card.
+
+    Transformers' Auto classes load it once `StllmForConditionalGeneration` was imported, see the card.
 
     Examples:
     - `stllm export runs/mine my-model`

@@ -135,7 +135,7 @@ COMMANDS = {
     "export": (
         "export",
         "export",
-        "Write a run as a plain transformers folder, LoRA merged, with a model card.",
+        "Write a run as one folder in transformers' format, LoRA merged, with a model card.",
     ),
     "eval": ("eval", "evaluate", "Measure a model on a benchmark."),
     "rescore": (

@@ -1,4 +1,4 @@
-"""A run as a plain folder of transformers: LoRA merged, with the recipe and a card that says what it is."""
+"""A run as one folder in transformers' format: LoRA merged, with recipe and a card that says what it is."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ model = stllm.load_model("PATH")
 clip = stllm.read_clip("video.mp4", num_frames=model.num_frames)
 print(model.answer(clip, "What happens?"))
 ```
+
+As a model of transformers, which its Auto classes load too once this class was imported:
+
+```python
+from st_llm_cli import StllmForConditionalGeneration
+
+model = StllmForConditionalGeneration.from_pretrained("PATH")
+```
 {recipe}"""
 
 
@@ -58,7 +66,7 @@ class Exported:
 
 
 def export(run: str, destination: Path, dtype: str = "auto") -> Exported:
-    """Write a run, or any model, as one plain folder.
+    """Write a run, or any model, as one folder.
 
     Args:
         run: A run folder, or another name of a model.

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from st_llm_cli.stages.drawn_shapes import CLIPS
 from st_llm_cli.stages.video_model import load_model
 from tests.cli.conftest import Stllm
 from tests.training.small import small_recipe
+
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
@@ -66,11 +69,14 @@ def test_training_can_stop_after_a_stage(stllm: Stllm, recipe: Path, tmp_path: P
     assert wrong.code == 2 and "no training stage 'three'" in wrong.err
 
 
-def test_a_run_is_exported_as_a_plain_folder(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
+def test_a_run_is_exported_as_one_folder(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
     run, model = tmp_path / "run", tmp_path / "model"
     assert stllm("train", recipe, "--output", run, "--until", "one").code == 0
     done = stllm("export", run, model, "--json")
     assert json.loads(done.out)["merged"] is False
-    assert "## Recipe" in (model / "README.md").read_text()
+    card = (model / "README.md").read_text()
+    assert "## Recipe" in card
+    with_transformers = PYTHON.findall(card)[-1]
+    exec(with_transformers.replace("PATH", str(model)), {})
     assert load_model(str(model), device="cpu").num_frames == 3
     assert "exists already" in stllm("export", run, model).err
