@@ -55,9 +55,11 @@ def run(
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.run import check_evaluations, steps_of
+    from st_llm_cli.training.scale import check_deepspeed_files
 
     loaded = load_recipe(recipe, settings or ())
     check_evaluations(loaded)
+    check_deepspeed_files(loaded.training)
     folder = run_folder(recipe, output, tiny=tiny)
     if tiny:
         settings = small_settings(recipe, settings, folder)

@@ -101,7 +101,7 @@ def train(
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.train import run
-    from st_llm_cli.training.scale import is_main_process
+    from st_llm_cli.training.scale import check_deepspeed_files, is_main_process
 
     loaded = load_recipe(recipe, settings or ())
     if tiny and dry_run:
@@ -121,6 +121,7 @@ def train(
         settings = small_settings(recipe, settings, folder)
         loaded = load_recipe(recipe, settings)
     several = Several(recipe, settings, gpus, hostfile, cache, debug)
+    check_deepspeed_files(loaded.training)
     if several.wanted:
         options = ["--output", str(folder), *(["--json"] if as_json else [])]
         raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))

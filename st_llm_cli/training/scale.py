@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
 import os
@@ -21,6 +22,8 @@ from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.recipe import recipes_folder
 from st_llm_cli.recipe.schema import DEEPSPEED, Train
 from st_llm_cli.training.build_locks import remove_left_locks
+
+SHORTEST = '{"zero_optimization": {"stage": 2}}, beside what else it holds'
 
 
 def process_count() -> int:
@@ -110,7 +113,7 @@ def deepspeed_config(stage: Train) -> dict[str, Any] | None:
     """Read the DeepSpeed configuration that a stage names; None if it names none.
 
     Raises:
-        RecipeError: If it cannot be read.
+        RecipeError: If it cannot be read, or does not say what is to be shared among the processes.
     """
     if stage.deepspeed is None:
         return None
@@ -118,12 +121,39 @@ def deepspeed_config(stage: Train) -> dict[str, Any] | None:
     if stage.deepspeed in DEEPSPEED:
         path = recipes_folder() / "deepspeed" / f"{stage.deepspeed}.json"
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         raise RecipeError(what, where=str(path), fix=f"use one of {', '.join(DEEPSPEED)}") from error
     except ValueError as error:
         raise RecipeError(f"is not JSON: {error}", where=str(path), fix="correct it") from error
+    return _checked(config, path)
+
+
+def check_deepspeed_files(stages: Iterable[Train]) -> None:
+    """Read the DeepSpeed configuration of every stage, as is done before processes are started.
+
+    Raises:
+        RecipeError: If one cannot be used.
+    """
+    for stage in stages:
+        deepspeed_config(stage)
+
+
+def _checked(config: Any, path: Path) -> dict[str, Any]:
+    """Refuse what DeepSpeed, or transformers on its way there, would end in a traceback about."""
+    if not isinstance(config, dict):
+        what = f"is a {type(config).__name__}, not an object of settings"
+        raise RecipeError(what, where=str(path), fix=f"write {SHORTEST}")
+    if "zero_optimization" not in config:
+        near = difflib.get_close_matches("zero_optimization", config, n=1)
+        meant = f"; is '{near[0]}' meant to be it?" if near else ""
+        raise RecipeError(f"lacks 'zero_optimization'{meant}", where=str(path), fix=f"write {SHORTEST}")
+    block = config["zero_optimization"]
+    zero = block.get("stage", 0) if isinstance(block, dict) else None
+    if type(zero) is not int or zero not in range(4):
+        what = f"'zero_optimization' is {json.dumps(block)[:80]}, with no stage from 0 to 3"
+        raise RecipeError(what, where=str(path), fix=f"write {SHORTEST}")
     return config
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from st_llm_cli.errors import TrainingError
+from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.training import scale
-from st_llm_cli.training.scale import deepspeed_config, offloads, prepare_environment
+from st_llm_cli.training.scale import check_deepspeed_files, deepspeed_config, offloads, prepare_environment
 from tests.training.processes import losses, metrics, start, train, wait_for_step, weights, write_recipe
 from tests.training.small import small_recipe
 
@@ -127,6 +127,27 @@ def test_configurations_that_come_with_the_program(name: str) -> None:
     assert config is not None
     assert config["zero_optimization"]["stage"] == int(name[4])
     assert offloads(stage(deepspeed=name)) == name.endswith("_offload")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            '{"zero_optimisation": {"stage": 2}}',
+            r"c\.json: lacks 'zero_optimization'; is 'zero_optimisation' meant to be it\? \(write {",
+        ),
+        ('{"stage": 2}', r"lacks 'zero_optimization' \(write {"),
+        ('[{"zero_optimization": {"stage": 2}}]', r"is a list, not an object of settings \(write {"),
+        ('{"zero_optimization": {"stage": 2}', r"c\.json: is not JSON: Expecting ',' delimiter: line 1"),
+        ('{"zero_optimization": 2}', "'zero_optimization' is 2, with no stage from 0 to 3"),
+        ('{"zero_optimization": {"stage": "2"}}', "with no stage from 0 to 3"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused(text: str, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=what):
+        check_deepspeed_files([stage(), stage(deepspeed=str(path))])
 
 
 def test_missing_compiler_is_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
