@@ -127,14 +127,12 @@ def _train(
     from st_llm_cli.stages.training_tokens import say_if_cold, tokens_for_training
     from st_llm_cli.training.data.stream import ExampleStream
     from st_llm_cli.training.metrics import append_metrics, cut_metrics
-    from st_llm_cli.training.saving import check_processes, last_checkpoint, remove_checkpoints, step_of
+    from st_llm_cli.training.saving import remove_checkpoints, sound_checkpoint, step_of
     from st_llm_cli.training.scale import is_main_process, process_count, samples_of_a_step
     from st_llm_cli.training.trainer import train_stage
 
     work = output / "work" / stage.name
-    last = last_checkpoint(work)
-    if last is not None:
-        check_processes(last, process_count())  # before minutes go into loading a model
+    last = sound_checkpoint(work, process_count())  # before minutes go into loading a model
     before = 0.0
     if is_main_process():
         describe_environment(output / "environment.json", recipe, process_count())

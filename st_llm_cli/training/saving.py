@@ -1,18 +1,26 @@
 """Checkpoints on the way: each is whole or not there, and says by how many processes it was written.
 
 A checkpoint is written under `.unfinished/` and has its own name only once all of it is on disk; the one
-before is removed after that. Whatever ends a run, the last checkpoint is one to go on from.
+before is removed after that. Whatever ends a run, the last checkpoint is one to go on from. What became of
+its files since is looked at before they are loaded.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from st_llm_cli.errors import TrainingError
+
+log = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished"
 PROCESSES = "processes.json"
@@ -37,7 +45,9 @@ def finish_writing(folder: Path, step: int, processes: int) -> Path:
     """
     name = f"checkpoint-{step}"
     written = folder / UNFINISHED / name
-    (written / PROCESSES).write_text(json.dumps({"processes": processes}) + "\n", encoding="utf-8")
+    files = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())
+    facts = json.dumps({"processes": processes, "files": files})
+    (written / PROCESSES).write_text(f"{facts}\n", encoding="utf-8")
     for path in [*written.rglob("*"), written]:
         _sync(path)
     final = folder / name
@@ -45,15 +55,72 @@ def finish_writing(folder: Path, step: int, processes: int) -> Path:
     os.replace(written, final)
     _sync(folder)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    for other in _checkpoints(folder):
-        if other != final:
+    for other in _folders(folder):
+        if step_of(other) < step:
             shutil.rmtree(other)
     return final
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Find the checkpoint to go on from; None if there is none."""
-    return max(_checkpoints(folder), key=step_of, default=None)
+    """Find the checkpoint to go on from, None if there is none; a folder that lacks files is not one."""
+    return max((path for path in _folders(folder) if not missing_file(path)), key=step_of, default=None)
+
+
+def sound_checkpoint(folder: Path, processes: int) -> Path | None:
+    """Find the checkpoint to go on from, as `last_checkpoint`, and look whether that can be.
+
+    Raises:
+        TrainingError: If one of its files is damaged, or it was written by another number of processes.
+    """
+    last = last_checkpoint(folder)
+    for other in passed_over(folder):
+        log.warning("%s is no whole checkpoint and is left out: it lacks %s", other, missing_file(other))
+    if last is not None:
+        check_whole(last)
+        check_processes(last, processes)
+    return last
+
+
+def passed_over(folder: Path) -> list[Path]:
+    """Find the folders that `last_checkpoint` would have taken, did they not lack files."""
+    last = last_checkpoint(folder)
+    return [path for path in sorted(_folders(folder), key=step_of) if step_of(path) > step_of(last)]
+
+
+def missing_file(checkpoint: Path) -> str | None:
+    """Name the first file that a checkpoint lacks of those it was written with; None if it has them all."""
+    if not (checkpoint / PROCESSES).exists():
+        return PROCESSES  # written last
+    try:
+        facts = json.loads((checkpoint / PROCESSES).read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # the file is there; that it is damaged, `check_whole` says
+    return next((name for name in facts.get("files", ()) if not (checkpoint / name).exists()), None)
+
+
+def check_whole(checkpoint: Path) -> None:
+    """Refuse to go on from a checkpoint with a damaged file: one cut short, or with something else in it.
+
+    What stands in the middle of a file is not looked at, which would take as long as loading it.
+
+    Raises:
+        TrainingError: Naming the file, and what there is to go on from without this checkpoint.
+    """
+    for path in sorted(checkpoint.rglob("*")):
+        look = LOOKS.get(path.suffix)
+        if look is None:
+            continue
+        try:
+            look(path)
+        except (ValueError, SafetensorError, zipfile.BadZipFile) as error:
+            before = max(
+                (other for other in _folders(checkpoint.parent) if _is_before(other, checkpoint)),
+                key=step_of,
+                default=None,
+            )
+            then = "the stage begins anew" if before is None else f"the run goes on from {before.name}"
+            what = f"is damaged ({path.stat().st_size} bytes): {error}"
+            raise TrainingError(what, where=str(path), fix=f"remove {checkpoint}, and {then}") from error
 
 
 def what_is_left(folder: Path) -> str:
@@ -65,7 +132,7 @@ def what_is_left(folder: Path) -> str:
 def remove_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a stage that is done: its result says all that they do."""
     start_writing(folder)
-    for checkpoint in _checkpoints(folder):
+    for checkpoint in _folders(folder):
         shutil.rmtree(checkpoint)
 
 
@@ -94,10 +161,29 @@ def check_processes(checkpoint: Path, processes: int) -> None:
     raise TrainingError(what, where=str(checkpoint), fix=fix)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def _folders(folder: Path) -> list[Path]:
+    """Folders that are named like checkpoints, whole or not."""
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
+
+
+def _is_before(other: Path, checkpoint: Path) -> bool:
+    return step_of(other) < step_of(checkpoint) and missing_file(other) is None
+
+
+def _look_at_tensors(path: Path) -> None:
+    with safe_open(path, "pt"):
+        pass
+
+
+def _look_at_pickle(path: Path) -> None:
+    with zipfile.ZipFile(path):  # as torch.save writes it
+        pass
+
+
+def _look_at_json(path: Path) -> None:
+    json.loads(path.read_text(encoding="utf-8"))
 
 
 def _count(processes: int) -> str:
@@ -113,3 +199,12 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+LOOKS: dict[str, Callable[[Path], None]] = {
+    ".safetensors": _look_at_tensors,
+    ".pt": _look_at_pickle,
+    ".pth": _look_at_pickle,
+    ".json": _look_at_json,
+}
+"""How to see that a file is whole, by its ending."""

@@ -139,6 +139,26 @@ def test_another_number_of_processes_is_refused_before_a_model_is_loaded(tmp_pat
         run(recipe, tmp_path / "run")
 
 
+def test_a_half_checkpoint_is_passed_over_in_one_line_and_a_damaged_one_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = small_recipe({}, new=None, checkpoint=str(tmp_path / "gone"))
+    with claimed(tmp_path / "run", recipe):
+        pass
+    work = tmp_path / "run" / "work" / "stage0"
+    (work / "checkpoint-2").mkdir(parents=True)
+    (work / "checkpoint-1").mkdir()
+    damaged = work / "checkpoint-1" / "processes.json"
+    damaged.touch()
+    with pytest.raises(TrainingError, match=r"is damaged \(0 bytes\)") as caught:
+        run(recipe, tmp_path / "run")
+    assert caught.value.where == str(damaged)
+    assert (
+        f"{work / 'checkpoint-2'} is no whole checkpoint and is left out: it lacks processes.json"
+        in caplog.text
+    )
+
+
 def test_a_folder_with_other_things_in_it_is_left_alone(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(TrainingError, match="exists, and is not a run folder"):
