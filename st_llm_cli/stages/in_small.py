@@ -14,10 +14,8 @@ from typing import Any
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.recipe.schema import Train
-from st_llm_cli.stages.run_folder import claimed
+from st_llm_cli.stages.run_folder import START, claimed
 
-START = "start"
-"""Folder in the run that the small model is kept in, where the recipe starts from a checkpoint."""
 PART = {"hidden_dim": 32, "num_layers": 2, "num_heads": 2}
 
 

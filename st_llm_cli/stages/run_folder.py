@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ LOCK = ".lock"
 """A file that whoever writes to the run folder has locked; it stays, and says nothing by being there."""
 SECONDS_TO_END = 8.0
 """How long a run that was just killed may take to be gone, with processes that draw samples for it."""
+START = "start"
+"""Folder of the small model that a run in small begins with; it follows from the recipe."""
+DONE = ("metrics.jsonl", "checkpoints/*", "work/*/checkpoint-*", "eval/*", "extracted/*")
+"""What is in a run folder once anything was done; until then a new recipe may have it."""
 CHANGEABLE = ("save_every", "log_every", "report_to", "max_failures", "gradient_checkpointing")
 """Settings of a training stage that say how it goes, not what it learns."""
 
@@ -28,8 +33,8 @@ CHANGEABLE = ("save_every", "log_every", "report_to", "max_failures", "gradient_
 def claimed(output: Path, recipe: Recipe) -> Iterator[None]:
     """Make the run folder, or make sure that it belongs to this recipe, and keep it from others meanwhile.
 
-    What a run learns stays as it began. How it goes may change on the way: `CHANGEABLE`, and `batch_size`
-    with `accumulate` while their product stays.
+    What a run learns stays as it began, once anything is done. How it goes may change on the way:
+    `CHANGEABLE`, and `batch_size` with `accumulate` while their product stays.
 
     Raises:
         TrainingError: If it belongs to another recipe, or another process writes to it.
@@ -76,10 +81,13 @@ def _claim(output: Path, recipe: Recipe) -> None:
     if path.exists():
         if path.read_text(encoding="utf-8") == text:
             return
-        if not _learns_the_same(path, recipe):
+        if _learns_the_same(path, recipe):
+            log.warning("%s goes on with other settings, which leave what is learnt as it is", output)
+        elif any(next(output.glob(pattern), None) for pattern in DONE):
             what = "holds a run of another recipe, or of other settings"
             raise TrainingError(what, where=str(output), fix="give another --output")
-        log.warning("%s goes on with other settings, which leave what is learnt as it is", output)
+        else:
+            shutil.rmtree(output / START, ignore_errors=True)
     write_run_file(path, text)
 
 

@@ -42,9 +42,29 @@ def test_how_a_run_goes_may_be_changed_on_the_way(
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == small_recipe(changed)
 
 
+def test_a_folder_in_which_nothing_was_done_is_free_for_another_recipe(tmp_path: Path) -> None:
+    claim(tmp_path / "run", small_recipe({}))
+    (tmp_path / "run" / "environment.json").touch()
+    (tmp_path / "run" / "start").mkdir()
+    claim(tmp_path / "run", small_recipe({"lr": 0.5}))
+    assert load_recipe(tmp_path / "run" / "recipe.yaml") == small_recipe({"lr": 0.5})
+    assert not (tmp_path / "run" / "start").exists()  # a small model of the recipe before
+
+
+@pytest.mark.parametrize("done", run_folder.DONE)
+def test_once_anything_was_done_it_is_not(done: str, tmp_path: Path) -> None:
+    claim(tmp_path / "run", small_recipe({}))
+    path = tmp_path / "run" / done.replace("*", "1")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    with pytest.raises(TrainingError, match="holds a run of another recipe"):
+        claim(tmp_path / "run", small_recipe({"lr": 0.5}))
+
+
 @pytest.mark.parametrize("changed", [{"batch_size": 2}, {"lr": 0.5}, {"steps": 3}, {"deepspeed": "zero2"}])
 def test_what_a_run_learns_may_not(changed: dict[str, object], tmp_path: Path) -> None:
     claim(tmp_path / "run", small_recipe({}))
+    (tmp_path / "run" / "metrics.jsonl").touch()
     with pytest.raises(TrainingError, match="holds a run of another recipe, or of other settings"):
         claim(tmp_path / "run", small_recipe(changed))
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == small_recipe({})
@@ -52,6 +72,7 @@ def test_what_a_run_learns_may_not(changed: dict[str, object], tmp_path: Path) -
 
 def test_a_recipe_that_this_version_cannot_read_is_another(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("from: the future\n")
+    (tmp_path / "metrics.jsonl").touch()
     with pytest.raises(TrainingError, match="holds a run of another recipe"):
         claim(tmp_path, small_recipe({}))
 
