@@ -124,6 +124,14 @@ def _train(recipe: Recipe, train: Train, place: Place) -> list[Problem]:
     if recipe.model.lora is not None and "language" in train.freeze:
         what = "'language' is trained by model.lora, whose matrices would be frozen too; drop one of them"
         problems.append(Problem((*place, "freeze"), what))
+    idle = {"projection", "language"} if train.objective == "cells" else set()
+    for part in train.part_lr:
+        if part in train.freeze:
+            what = f"'{part}' is frozen and learns nothing; drop it here or in freeze"
+            problems.append(Problem((*place, "part_lr", part), what))
+        elif part in idle:
+            what = f"objective 'cells' does not reach the {part}, which learns nothing; drop it"
+            problems.append(Problem((*place, "part_lr", part), what))
     if set(train.freeze) == {"vision", "qformer", "projection", "language"}:
         problems.append(Problem((*place, "freeze"), "every part is frozen: nothing is left to train"))
     return problems

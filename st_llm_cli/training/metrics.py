@@ -42,6 +42,7 @@ class StepMetrics:
     gradient_norm: float
     """Before it was cut."""
     learning_rate: float
+    """Of the stage; parts with one of their own (`part_lr`) keep their ratio to it."""
     seconds: float
     """Since the start of the stage."""
     video_tokens_per_second: float

@@ -91,8 +91,11 @@ class StllmTrainer(Trainer):
     def _no_number(self, loss: float) -> TrainingError:
         assert self.args.output_dir is not None
         folder = Path(self.args.output_dir)
-        what = f"the loss is {loss} at step {self.state.global_step}; {what_is_left(folder)}"
-        fix = "lower lr, or use precision: float32, in a new run (--output NEW)"
+        what = f"the loss is {loss} at step {self.state.global_step + 1}; {what_is_left(folder)}"
+        advice = [f"lower lr (it is {self.stage.lr:g})", f"raise warmup_steps ({self.stage.warmup_steps})"]
+        if self.stage.precision != "float32":
+            advice.append("use precision: float32")
+        fix = f"{', '.join(advice[:-1])} or {advice[-1]}, in a new run (--output NEW)"
         last = last_checkpoint(folder)
         if last is not None and self.adapter is None:
             fix += f"; it may begin with these weights (--set model.checkpoint={last})"
@@ -125,6 +128,15 @@ class StllmTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Let the learning rate run its course over the steps that the stage says."""
         return super().create_scheduler(self.stage.schedule_steps or num_training_steps, optimizer)
+
+    def _get_learning_rate(self) -> float:
+        """The stage's, whatever rate the part has that comes first in the optimiser."""
+        first: float = super()._get_learning_rate()
+        assert self.optimizer is not None, "nothing is logged before the first step"
+        peak: float = self.optimizer.param_groups[0].get(
+            "initial_lr", self.stage.lr
+        )  # DeepSpeed's notes none
+        return first if peak == self.stage.lr else first / peak * self.stage.lr
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss to what is logged: means over all processes, tokens of a whole step."""

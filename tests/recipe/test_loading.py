@@ -225,6 +225,16 @@ WRONG = {
         "steps: 10\n      freeze: [vision, qformer, projection, language]",
         "every part is frozen",
     ),
+    "rate of a frozen part": (
+        "steps: 10",
+        "steps: 10\n      freeze: [vision]\n      part_lr: {vision: 1.0e-5}",
+        "stages.0.train.part_lr.vision: 'vision' is frozen and learns nothing",
+    ),
+    "rate of a part that is not reached": (
+        "steps: 10",
+        "steps: 10\n      objective: cells\n      part_lr: {language: 1.0e-5}",
+        "part_lr.language: objective 'cells' does not reach the language",
+    ),
 }
 
 

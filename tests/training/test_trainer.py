@@ -121,6 +121,16 @@ def test_every_schedule_warms_up(tmp_path: Path, schedule: str) -> None:
     assert (rates[-1] == pytest.approx(1e-3)) == (schedule == "constant")
 
 
+@pytest.mark.parametrize("parts", [("vision",), ("vision", "qformer", "projection", "language")])
+def test_the_rate_that_is_told_is_that_of_the_stage(parts: tuple[str, ...], tmp_path: Path) -> None:
+    rates = {part: 1e-5 for part in parts}
+    recipe = small_recipe(
+        {"steps": 4, "warmup_steps": 2, "lr": 1e-3, "part_lr": rates, "schedule": "constant"}
+    )
+    told = [metrics.learning_rate for metrics in train(recipe, tmp_path)[1]]
+    assert told == pytest.approx([0, 5e-4, 1e-3, 1e-3])
+
+
 def test_a_stage_can_stop_in_the_middle_of_its_schedule(tmp_path: Path) -> None:
     whole, half = (
         [metrics.learning_rate for metrics in train(small_recipe({"lr": 1e-3, **steps}), tmp_path)[1]]
@@ -136,8 +146,12 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
     with torch.no_grad():
         model.projection.bias.fill_(float("nan"))
     tokenizers = Tokenizers(word_tokenizer(shapes_vocabulary()), None)
-    with pytest.raises(TrainingError, match=r"stage 'stage0': the loss is nan at step 0; there is no"):
+    with pytest.raises(
+        TrainingError, match=r"stage 'stage0': the loss is nan at step 1; there is no"
+    ) as caught:
         train_stage(model, tokenizers, recipe, recipe.training[0], tmp_path, lambda metrics: None)
+    advice = "lower lr (it is 0.0003) or raise warmup_steps (0), in a new run (--output NEW)"
+    assert caught.value.fix == advice  # the precision is the highest already
 
 
 def test_checkpoints_on_the_way_can_be_talked_to(tmp_path: Path) -> None:
@@ -200,7 +214,7 @@ def test_a_loss_that_is_no_number_later_names_the_weights_to_begin_anew_with(
     recipe = small_recipe({"steps": 4, "save_every": 2})
     with pytest.raises(TrainingError) as caught:
         train(recipe, tmp_path)
-    assert caught.value.what == "the loss is nan at step 3; the last checkpoint, checkpoint-2, is intact"
+    assert caught.value.what == "the loss is nan at step 4; the last checkpoint, checkpoint-2, is intact"
     last = tmp_path / "checkpoint-2"
     assert f"it may begin with these weights (--set model.checkpoint={last})" in str(caught.value.fix)
     assert load_checkpoint(str(last)).model.config.num_frames == 3
