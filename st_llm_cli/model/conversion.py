@@ -24,6 +24,7 @@ from st_llm_cli.errors import CheckpointError
 from st_llm_cli.model import weight_files
 from st_llm_cli.model.checkpoint import check_weights, expected_shapes, listed
 from st_llm_cli.model.config import StllmConfig
+from st_llm_cli.model.file_modes import follow_umask
 from st_llm_cli.model.layouts import Layout, recognise
 from st_llm_cli.model.new_parts import new_tensors, read_by_new_parts
 from st_llm_cli.model.sizes import Shapes
@@ -432,6 +433,7 @@ def appearing_whole(destination: Path) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True)
         yield partial
+        follow_umask(partial)
         if destination.is_dir():
             destination.rmdir()  # empty: checked before
         partial.rename(destination)

@@ -19,6 +19,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from st_llm_cli.errors import TrainingError
+from st_llm_cli.model.file_modes import follow_umask
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def finish_writing(folder: Path, step: int, processes: int) -> Path:
     files = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())
     facts = json.dumps({"processes": processes, "files": files})
     (written / PROCESSES).write_text(f"{facts}\n", encoding="utf-8")
+    follow_umask(written)
     for path in [*written.rglob("*"), written]:
         _sync(path)
     final = folder / name

@@ -13,6 +13,7 @@ import torch
 from transformers.trainer_callback import PrinterCallback
 
 from st_llm_cli.errors import Interrupted
+from st_llm_cli.model.file_modes import follow_umask
 from st_llm_cli.model.lora import Adapter, save_adapter
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers, save_tokenizers
@@ -123,6 +124,7 @@ def _save_result(
             else:
                 save_adapter(model, trainer.adapter, unfinished, gathered)
             save_tokenizers(tokenizers, unfinished)
+            follow_umask(unfinished)
             os.replace(unfinished, result)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)  # it takes the room that may be missing

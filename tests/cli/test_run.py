@@ -80,3 +80,6 @@ def test_a_run_is_exported_as_one_folder(stllm: Stllm, recipe: Path, tmp_path: P
     exec(with_transformers.replace("PATH", str(model)), {})
     assert load_model(str(model), device="cpu").num_frames == 3
     assert "exists already" in stllm("export", run, model).err
+    for folder in (model, run / "checkpoints" / "one-1"):
+        modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
+        assert modes["model.safetensors"] == modes["config.json"]  # others of a cluster may read both

@@ -158,6 +158,8 @@ def test_checkpoints_on_the_way_can_be_talked_to(tmp_path: Path) -> None:
     train(small_recipe({"steps": 4, "save_every": 2}), tmp_path)
     names = {path.name for path in (tmp_path / "checkpoint-2").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "checkpoint-2").iterdir()}
+    assert set(modes.values()) == {modes["config.json"]}  # whoever may read that may read the weights
 
 
 def test_accumulated_passes_equal_one_large_batch(tmp_path: Path) -> None:
