@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from st_llm_cli.cli.help_page import Commands, HelpGroup
 from st_llm_cli.cli.options import DebugOption
-from st_llm_cli.cli.screen import note, show_error
+from st_llm_cli.cli.screen import OnScreen, note, show_error
 from st_llm_cli.errors import Interrupted, LostProcess, StllmError, UsageError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _set_up_logs(debug: bool) -> None:
     level = logging.DEBUG if debug else logging.WARNING
     if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
         level = logging.ERROR
-    logging.basicConfig(level=logging.WARNING, format="stllm: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="stllm: %(message)s", handlers=[OnScreen()])
     logging.getLogger("st_llm_cli").setLevel(level)
     if not debug:
         # Advice of libraries about each other is of no use to someone who looks at a video.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from st_llm_cli.cli.option_names import OPTIONS, in_words_of
 from st_llm_cli.cli.times import duration
@@ -59,6 +60,18 @@ def show_error(error: StllmError, words: Mapping[str, str] = OPTIONS) -> None:
 def note(text: str) -> None:
     """Say something that is no result."""
     print(f"stllm: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class OnScreen(logging.StreamHandler[TextIO]):
+    """Writes log lines to what standard error is by then: a view that is kept up to date stands in for it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Standard error of this moment."""
+        return sys.stderr
 
 
 def only_results_on_stdout() -> AbstractContextManager[object]:

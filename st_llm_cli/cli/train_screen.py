@@ -26,7 +26,11 @@ def training_progress(recipe: Recipe) -> Iterator[Callable[[StepMetrics], None]]
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
         from rich.live import Live
+        from transformers.utils import logging as transformers_logging
+        from transformers.utils.logging import EmptyTqdm
 
+        # Its bars about single files would stand in the middle of the view.
+        transformers_logging.set_tqdm_hook(lambda factory, args, options: EmptyTqdm(*args, **options))
         view = _View(recipe)
         with Live(get_renderable=view.render, console=Console(stderr=True), refresh_per_second=4):
             yield view.take

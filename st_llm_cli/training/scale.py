@@ -66,6 +66,8 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     for stage in stages:
         _check_precision(stage)
     choose_accelerator()
+    # Said of each resumed run with several processes; it costs copies of small gradients.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     shared = [stage for stage in stages if stage.deepspeed is not None]
     if not shared:
         return
