@@ -75,6 +75,7 @@ def _show_findings(check: SourceCheck) -> None:
         ("mistakes", check.mistakes),
         ("missing", check.missing),
         ("unreadable", check.undecodable),
+        ("keys that are not read, where first", check.unread),
     ):
         if listed:
             typer.echo(f"\n{check.source}: {name}")

@@ -138,7 +138,8 @@ def extract_features(
     Examples:
     - `stllm extract-features videos/ --dry-run`
     - `stllm extract-features train.jsonl --model DIR --frames 16 --max-failures 100`
-    - `stllm extract-features recipe.yaml`, `stllm extract-features MVBench/`
+    - `stllm extract-features recipe.yaml`
+    - `stllm extract-features MVBench/`
     - `torchrun --nproc-per-node 8 -m st_llm_cli extract-features videos/`
     """
     from st_llm_cli.stages.extract_features import Wish

@@ -37,7 +37,7 @@ TinyOption = Annotated[
     bool,
     typer.Option(
         "--tiny",
-        help="The same in small, to see it work: random weights of a few thousand, two steps of two clips.",
+        help="The same in small, to see it work: ten to 120 thousand random weights, two steps of two clips.",
     ),
 ]
 OutputOption = Annotated[
@@ -106,6 +106,9 @@ def train(
     loaded = load_recipe(recipe, settings or ())
     if tiny and dry_run:
         raise UsageError("what is done in small is not worth planning", where="--dry-run", fix="drop --tiny")
+    if device is not None and not dry_run:
+        fix = "add --dry-run; training itself takes the GPUs that are here"
+        raise UsageError("says what to plan for, and goes with --dry-run", where="--device", fix=fix)
     if check_data:
         from st_llm_cli.cli.check_data import check_training_data
 
@@ -114,7 +117,7 @@ def train(
     if dry_run:
         from st_llm_cli.cli.plan import show_plan
 
-        show_plan(loaded, device, gpus or 1, as_json=as_json)
+        show_plan(loaded, device, processes_of(gpus, hostfile), as_json=as_json)
         return
     folder = run_folder(recipe, output, tiny=tiny)
     if tiny:
@@ -153,6 +156,15 @@ def _show_result(result: TrainResult, folder: Path, tokens: TokenCache | None, *
 def run_folder(recipe: str, output: Path | None, *, tiny: bool) -> Path:
     """Where a run goes if nothing is said."""
     return output or Path("runs") / (Path(recipe).stem + ("-tiny" if tiny else ""))
+
+
+def processes_of(gpus: int | None, hostfile: Path | None) -> int:
+    """Count the processes that would train, on all machines together."""
+    from st_llm_cli.stages.hosts import read_hosts
+
+    if hostfile is None:
+        return gpus or 1
+    return sum(gpus or slots for slots in read_hosts(hostfile).values())
 
 
 def small_settings(recipe: str, settings: list[str] | None, folder: Path) -> list[str]:

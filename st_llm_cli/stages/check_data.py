@@ -39,6 +39,9 @@ class SourceCheck:
     undecodable: list[str] = field(default_factory=list)
     """Clips and pictures that cannot be read, with the reason."""
 
+    unread: list[str] = field(default_factory=list)
+    """Keys that say nothing, misspelt perhaps; nothing is wrong with the rest of their entries."""
+
     @property
     def is_sound(self) -> bool:
         """Whether nothing is wrong."""
@@ -95,6 +98,7 @@ def _look(data: Data) -> tuple[SourceCheck, Source | None]:
     check.questions = sum(
         len(task.history) * task.learns_history + 1 for record in source.records for task in record.tasks
     )
+    check.unread += [f"line {line}: '{key}' is no key of this format" for key, line in source.unread]
     check.mistakes += [f"line {line}: {what}" for line, what in source.mistakes]
     return check, source
 

@@ -1,7 +1,7 @@
 """A recipe in small, to see it work before it takes hours.
 
-The parts, stages and data are the same, but there are two steps of two clips, and a model of some ten
-thousand random weights, for which nothing is downloaded.
+The parts, stages and data are the same, but there are two steps of two clips, and a model of ten to
+120 thousand random weights, for which nothing is downloaded.
 """
 
 from __future__ import annotations

@@ -133,9 +133,8 @@ class StllmTrainer(Trainer):
         """The stage's, whatever rate the part has that comes first in the optimiser."""
         first: float = super()._get_learning_rate()
         assert self.optimizer is not None, "nothing is logged before the first step"
-        peak: float = self.optimizer.param_groups[0].get(
-            "initial_lr", self.stage.lr
-        )  # DeepSpeed's notes none
+        # DeepSpeed's own schedulers note no peak.
+        peak: float = self.optimizer.param_groups[0].get("initial_lr", self.stage.lr)
         return first if peak == self.stage.lr else first / peak * self.stage.lr
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -51,6 +51,19 @@ def test_everything_wrong_is_counted_and_named(stllm: Stllm, media: Path, tmp_pa
     assert [len(fact["missing"]) for fact in facts] == [2, 0]
 
 
+def test_keys_that_are_not_read_are_named_once_and_are_no_mistake(
+    stllm: Stllm, media: Path, tmp_path: Path
+) -> None:
+    entry = {"video": "clip0.mp4", "question": "What?", "answer": "a dot"}
+    lines = [entry, {**entry, "colour": "red", "start": 0.0}, {**entry, "colour": "blue"}]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    ran = stllm("train", write_recipe(tmp_path, source(path, media, "jsonl")), "--check-data")
+    assert ran.code == 0
+    assert f"{path}: keys that are not read, where first\n  line 2: 'colour' is no key of this" in ran.out
+    assert ran.out.count("colour") == 1
+
+
 def test_training_stops_before_the_first_step_where_media_are_missing(
     stllm: Stllm, media: Path, tmp_path: Path
 ) -> None:

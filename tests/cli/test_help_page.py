@@ -30,6 +30,11 @@ def test_examples_keep_their_lines(stllm: Stllm) -> None:
     assert "\n    stllm chat clip.mp4\n" in stllm("chat", "--help").out
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_example_is_one_command(name: str, stllm: Stllm) -> None:
+    assert "`, `" not in stllm(name, "--help").out
+
+
 def test_usage_brackets_what_may_be_left_out(stllm: Stllm) -> None:
     assert stllm("chat", "--help").out.startswith("Usage: stllm chat [OPTIONS] [VIDEO]...\n")
     assert stllm("train", "--help").out.startswith("Usage: stllm train [OPTIONS] RECIPE\n")

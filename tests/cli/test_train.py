@@ -77,6 +77,24 @@ def test_settings_of_the_user_win_over_small_ones(stllm: Stllm, tmp_path: Path) 
     assert json.loads(again.out)["skipped"] == ["answers"]
 
 
+def test_a_device_to_plan_for_is_refused_where_nothing_is_planned(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    ran = stllm("train", recipe, "--output", tmp_path / "run", "--device", "h200")
+    assert ran.code == 2 and "--device: says what to plan for, and goes with --dry-run" in ran.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("options", "count"), [((), 12), (("--gpus", "2"), 4)])
+def test_a_plan_counts_the_processes_of_all_machines(
+    options: tuple[str, ...], count: int, stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts").write_text("node1 slots=8\nnode2 slots=4\n")
+    wanted = ("--dry-run", "--device", "h200", "--hostfile", tmp_path / "hosts", "--json")
+    ran = stllm("train", recipe, *wanted, *options)
+    assert json.loads(ran.out)["processes"] == count
+
+
 def test_a_small_run_is_not_planned(stllm: Stllm) -> None:
     ran = stllm("train", "wide", "--tiny", "--dry-run")
     assert ran.code == 2 and "not worth planning" in ran.err

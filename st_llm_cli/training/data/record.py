@@ -50,6 +50,8 @@ class Records(NamedTuple):
     mistakes: tuple[Mistake, ...]
     text_only: int = 0
     """Entries that show nothing, as LLaVA's mixtures have them; they are not among the records."""
+    unread: tuple[tuple[str, int], ...] = ()
+    """Keys that say nothing to a format whose keys are all known, each with the line it is in first."""
 
 
 def read_records(name: str, source: Annotations) -> Records:
@@ -73,19 +75,23 @@ def read_records(name: str, source: Annotations) -> Records:
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(file), fix="check the path") from error
     records, mistakes, text_only = [], [], 0
+    unread: dict[str, int] = {}
     tasks_of = FORMATS[name]
     try:
         for line, item in ENTRIES[name](text):
             if name == "conversations" and _shows_nothing(item):
                 text_only += 1
                 continue
+            if name in KEYS and isinstance(item, dict):
+                for key in (key for key in item if key not in KEYS[name]):
+                    unread.setdefault(key, line)
             try:
                 records.append(_record(line, item, media, tasks_of))
             except MistakeError as error:
                 mistakes.append(Mistake(line, str(error)))
     except MistakeError as error:
         mistakes.append(Mistake(error.line, str(error)))
-    return Records(file, tuple(records), tuple(mistakes), text_only)
+    return Records(file, tuple(records), tuple(mistakes), text_only, tuple(unread.items()))
 
 
 def _shows_nothing(item: Any) -> bool:
@@ -172,3 +178,5 @@ FORMATS: dict[str, Callable[[dict[str, Any]], tuple[Task, ...]]] = {
 }
 """From an entry to the questions it holds, by the keys of a recipe's source."""
 ENTRIES = {"videochat2": _entries_of_list, "conversations": _entries_of_list, "jsonl": _entries_of_lines}
+KEYS = {"jsonl": {*MEDIA, "question", "answer", "start", "end"}}
+"""All keys of a format that is ours; entries of the others come with many that mean nothing here."""

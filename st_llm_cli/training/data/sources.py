@@ -37,6 +37,8 @@ class Source(NamedTuple):
     """What in its file cannot be used."""
     questions_per_clip: int = 1
     """Drawn of each entry of a source on disk."""
+    unread: tuple[tuple[str, int], ...] = ()
+    """Keys of its entries that say nothing, each with the line it is in first."""
 
     @property
     def media(self) -> dict[Path, bool]:
@@ -130,4 +132,5 @@ def open_source(number: int, data: Data) -> Source:
         found.records,
         found.mistakes,
         place.questions_per_clip,
+        found.unread,
     )
