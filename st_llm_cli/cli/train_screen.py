@@ -104,11 +104,12 @@ class _View:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        table = Table.grid(padding=(0, 2), expand=True)
+        # Not as wide as the terminal, whose own "^C" would move a full line up, out of reach.
+        table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True)
         table.add_column(width=24)
         table.add_column(justify="right", no_wrap=True)
-        table.add_column(ratio=1)
+        table.add_column()
         for name, steps in self.stages:
             metrics = self.last.get(name)
             done = 0 if metrics is None else metrics.step

@@ -3,11 +3,15 @@ import logging
 import sys
 
 import pytest
+from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from st_llm_cli.cli.screen import OnScreen
-from st_llm_cli.cli.train_screen import training_progress
+from st_llm_cli.cli.train_screen import _View, training_progress
+from st_llm_cli.training.metrics import StepMetrics
 from tests.training.small import small_recipe
+
+LINE = StepMetrics("stage0", 1, 2, 2.1, 2.1, 0.1, 0.5, 100.0, 0.1, 1.0, 1e-3, 2.0, 327.0, 0.5)
 
 
 class Terminal(io.StringIO):
@@ -31,3 +35,13 @@ def test_bars_and_warnings_do_not_break_into_the_view(monkeypatch: pytest.Monkey
     shown = terminal.getvalue().split("stllm: something to know")
     assert len(shown) == 2 and "stage0" in shown[1]
     log.handlers.clear()
+
+
+def test_no_line_of_the_view_fills_the_terminal() -> None:
+    view = _View(small_recipe({}))
+    view.take(LINE)
+    console = Console(file=io.StringIO(), width=110, force_terminal=True)
+    assert all(
+        sum(segment.cell_length for segment in line) < 110
+        for line in console.render_lines(view.render(), pad=False)
+    )
