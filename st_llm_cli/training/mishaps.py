@@ -12,13 +12,13 @@ import torch
 from safetensors import SafetensorError
 
 from st_llm_cli.errors import LostProcess, TrainingError
-from st_llm_cli.training.saving import start_writing, what_is_left
+from st_llm_cli.training.saving import check_pickles, last_checkpoint, start_writing, what_is_left
 from st_llm_cli.training.scale import process_count
 
 
 @contextmanager
 def explained(stage: str, folder: Path) -> Iterator[None]:
-    """Turn running out of memory, disk or company into an error that says what to change.
+    """Turn running out of memory, disk or company, and damage, into an error that says what to change.
 
     Args:
         stage: Name of the stage.
@@ -39,6 +39,9 @@ def explained(stage: str, folder: Path) -> Iterator[None]:
             what = f"no space left to write a checkpoint; {what_is_left(folder)}"
             fix = "free some space, and the same command goes on"
             raise TrainingError(what, where=str(folder), fix=fix) from error
+        last = last_checkpoint(folder)
+        if last is not None and UNREADABLE in str(error):
+            check_pickles(last)
         if process_count() > 1 and LOST.search(str(error)) is not None:
             what = f"another process of this run has ended; {what_is_left(folder)}"
             raise LostProcess(
@@ -77,6 +80,8 @@ LOST = re.compile(
     re.IGNORECASE,
 )
 """What gloo, NCCL and PyTorch's store say when they speak to nobody."""
+UNREADABLE = "PytorchStreamReader failed"
+"""What torch.load says of a file that is not as it was written, without its name."""
 # The second is all that torch.save says of a write that failed.
 NO_SPACE = re.compile(
     r"No space left|os error 28|Disk quota|PytorchStreamWriter failed|unexpected pos", re.IGNORECASE

@@ -103,7 +103,7 @@ def missing_file(checkpoint: Path) -> str | None:
 def check_whole(checkpoint: Path) -> None:
     """Refuse to go on from a checkpoint with a damaged file: one cut short, or with something else in it.
 
-    What stands in the middle of a file is not looked at, which would take as long as loading it.
+    The middle of a file is left to `check_pickles`, since that takes as long as loading it.
 
     Raises:
         TrainingError: Naming the file, and what there is to go on from without this checkpoint.
@@ -115,14 +115,25 @@ def check_whole(checkpoint: Path) -> None:
         try:
             look(path)
         except (ValueError, SafetensorError, zipfile.BadZipFile) as error:
-            before = max(
-                (other for other in _folders(checkpoint.parent) if _is_before(other, checkpoint)),
-                key=step_of,
-                default=None,
-            )
-            then = "the stage begins anew" if before is None else f"the run goes on from {before.name}"
-            what = f"is damaged ({path.stat().st_size} bytes): {error}"
-            raise TrainingError(what, where=str(path), fix=f"remove {checkpoint}, and {then}") from error
+            raise _damaged(path, checkpoint, str(error)) from error
+
+
+def check_pickles(checkpoint: Path) -> None:
+    """Read all that `torch.save` wrote into a checkpoint, and refuse what was changed since.
+
+    Raises:
+        TrainingError: Naming the file.
+    """
+    for path in sorted(checkpoint.rglob("*")):
+        if LOOKS.get(path.suffix) is not _look_at_pickle:
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                changed = archive.testzip()
+        except zipfile.BadZipFile as error:
+            raise _damaged(path, checkpoint, str(error)) from error
+        if changed is not None:
+            raise _damaged(path, checkpoint, f"{changed} is not as it was written")
 
 
 def what_is_left(folder: Path) -> str:
@@ -170,8 +181,12 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
 
 
-def _is_before(other: Path, checkpoint: Path) -> bool:
-    return step_of(other) < step_of(checkpoint) and missing_file(other) is None
+def _damaged(path: Path, checkpoint: Path, reason: str) -> TrainingError:
+    others = [other for other in _folders(checkpoint.parent) if step_of(other) < step_of(checkpoint)]
+    before = max((other for other in others if not missing_file(other)), key=step_of, default=None)
+    then = "the stage begins anew" if before is None else f"the run goes on from {before.name}"
+    what = f"is damaged ({path.stat().st_size} bytes): {reason}"
+    return TrainingError(what, where=str(path), fix=f"remove {checkpoint}, and {then}")
 
 
 def _look_at_tensors(path: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from st_llm_cli.errors import LostProcess, TrainingError
 from st_llm_cli.training.mishaps import explained
+from st_llm_cli.training.saving import check_whole
 from tests.training.test_saving import write
 
 
@@ -54,6 +55,18 @@ def test_half_a_checkpoint_does_not_keep_the_room_that_is_missing(tmp_path: Path
     with pytest.raises(TrainingError), explained("videos", tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+def test_a_file_whose_middle_was_lost_is_named(tmp_path: Path) -> None:
+    last = write(tmp_path, 5)
+    torch.save({name: torch.ones(30) for name in "abcdefghijklmnopqrstuvwxyz"}, last / "optimizer.pt")
+    whole = (last / "optimizer.pt").read_bytes()
+    (last / "optimizer.pt").write_bytes(whole[:4000] + bytes(1000) + whole[5000:])
+    check_whole(last)
+    with pytest.raises(TrainingError, match="is damaged") as caught, explained("videos", tmp_path):
+        torch.load(last / "optimizer.pt")
+    assert caught.value.where == str(last / "optimizer.pt")
+    assert caught.value.fix == f"remove {last}, and the stage begins anew"
 
 
 @pytest.mark.parametrize(
