@@ -16,9 +16,10 @@ def run() -> None:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         _run()
         return
-    from st_llm_cli.stages.launch import end_with_launcher
+    from st_llm_cli.stages.launch import end_with_launcher, set_defaults
 
     end_with_launcher()
+    set_defaults()
     try:
         _run()
     except SystemExit as end:

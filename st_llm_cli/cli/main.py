@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(given, prog_name="stllm")
     except Interrupted as stopped:
-        note(str(stopped))
+        if _speaks_for_all():
+            note(str(stopped))
         sys.exit(130)
     except StllmError as error:
         if debug:
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _set_up_logs(debug: bool) -> None:
     level = logging.DEBUG if debug else logging.WARNING
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+    if not _speaks_for_all():
         level = logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="stllm: %(message)s", handlers=[OnScreen()])
     logging.getLogger("st_llm_cli").setLevel(level)
@@ -118,6 +119,11 @@ def _set_up_logs(debug: bool) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         if not sys.stderr.isatty():  # at a terminal one wants to see gigabytes come in
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def _speaks_for_all() -> bool:
+    """Whether this is no other than the first of several processes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 # Name: (module, function, first line of its docstring), in the order in which one comes to need them.

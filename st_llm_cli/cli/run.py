@@ -75,7 +75,8 @@ def run(
             continue
         note(f"{label} …")
         if step.kind == "train":
-            _train(loaded, step, folder, tokens, Several(recipe, settings, gpus, hostfile, cache, debug))
+            several = Several(recipe, settings, folder, gpus, hostfile, cache, debug)
+            _train(loaded, step, folder, tokens, several)
         elif step.kind == "eval":
             _evaluate(loaded, step, folder, tokens, quiet=as_json)
         else:
@@ -90,7 +91,7 @@ def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, s
     from st_llm_cli.stages.train import run
 
     if several.wanted:
-        code = several.run(["--output", str(folder), "--until", step.name], results=False)
+        code = several.run(["--until", step.name], results=False)
         if code != 0:
             raise typer.Exit(code)
         return

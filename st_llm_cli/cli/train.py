@@ -123,10 +123,10 @@ def train(
     if tiny:
         settings = small_settings(recipe, settings, folder)
         loaded = load_recipe(recipe, settings)
-    several = Several(recipe, settings, gpus, hostfile, cache, debug)
+    several = Several(recipe, settings, folder, gpus, hostfile, cache, debug)
     check_deepspeed_files(loaded.training)
     if several.wanted:
-        options = ["--output", str(folder), *(["--json"] if as_json else [])]
+        options = ["--json"] if as_json else []
         raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
     tokens = open_cache(cache)
     with training_progress(loaded) as show, only_results_on_stdout():
@@ -181,6 +181,7 @@ class Several:
 
     recipe: str
     settings: list[str] | None
+    folder: Path
     gpus: int | None
     hostfile: Path | None
     cache: str | None
@@ -198,9 +199,10 @@ class Several:
         from st_llm_cli.stages.hosts import run_on_hosts
         from st_llm_cli.stages.launch import run_here
 
-        arguments = ["train", self.recipe, *options, *(["--debug"] if self.debug else [])]
+        arguments = ["train", self.recipe, "--output", str(self.folder), *options]
+        arguments += ["--debug"] if self.debug else []
         arguments += [part for setting in self.settings or () for part in ("--set", setting)]
         arguments += [] if self.cache is None else ["--cache", self.cache]
         if self.hostfile is not None:
-            return run_on_hosts(arguments, self.hostfile, self.gpus, results=results)
+            return run_on_hosts(arguments, self.hostfile, self.gpus, self.folder, results=results)
         return run_here(arguments, self.gpus or 1, results=results)

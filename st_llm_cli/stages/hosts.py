@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import sysconfig
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import IO, TextIO
 
 from st_llm_cli.errors import TrainingError, UsageError
 from st_llm_cli.stages.launch import Processes, run_here
+from st_llm_cli.stages.run_folder import STOP
+
+log = logging.getLogger(__name__)
 
 LINE = re.compile(r"(?P<name>\S+)\s+slots=(?P<slots>[1-9]\d*)\s*(#.*)?")
 OTHERWISE = "or start the command on each machine with torchrun or srun (docs/training.md)"
 SECONDS_TO_ANSWER = 20
+NOT_SHOWN = re.compile(
+    r"\[INFO\] \[(launch|runner|multinode_runner)\.py|\[WARNING\] \[real_accelerator\.py"
+    r"|\[launch\.py.* return code = 130$"
+    r"|^pdsh@\S+: \S+ ssh exited with exit code 130$"
+)
+"""What DeepSpeed's launcher and pdsh say of a run that goes well, or was stopped and has said so itself."""
 
 
-def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None, *, results: bool = True) -> int:
+def run_on_hosts(
+    arguments: Sequence[str], hostfile: Path, gpus: int | None, output: Path, *, results: bool = True
+) -> int:
     """Run `stllm` on every machine of a hostfile; without a launcher where that is this one alone.
+
+    SIGTERM and Ctrl-C are passed on by a file in the run folder: the launcher would kill the others.
 
     Args:
         arguments: Of `stllm`.
         hostfile: A line each, `NAME slots=GPUS`.
         gpus: GPUs of each machine to use; all if None.
+        output: Run folder, which all machines see.
         results: Whether what it has to say is a result, for standard output.
 
     Returns:
@@ -43,12 +63,71 @@ def run_on_hosts(arguments: Sequence[str], hostfile: Path, gpus: int | None, *, 
     _reach(list(hosts))
     count = [] if gpus is None else ["--num_gpus", str(gpus)]
     # One machine that is not this one is many, too; and `stllm` knows no option --local_rank.
-    command = [launcher, "--hostfile", str(hostfile), *count, "--force_multi", "--no_local_rank"]
+    command = [launcher, "--hostfile", str(hostfile), *count, "--force_multi", "--no_local_rank", "--quiet"]
     command += ["--module", "st_llm_cli", *map(_quoted, arguments)]
-    with Processes() as started:  # so that SIGTERM and Ctrl-C reach the other machines
-        started.add(command, dict(os.environ), None, results=results)
-        failed = started.wait()
+    stop = output / STOP
+    stop.unlink(missing_ok=True)  # it was for a run that is over
+    with Machines(stop, list(hosts)) as machines:
+        machines.begin(command, results=results)
+        failed = machines.wait()
+    stop.unlink(missing_ok=True)
     return 0 if failed is None else max(failed[1], 1)
+
+
+class Machines(Processes):
+    """The launcher of many machines, which are told to stop by a file. For a `with` block.
+
+    Args:
+        stop: The file.
+        hosts: Names of the machines.
+    """
+
+    def __init__(self, stop: Path, hosts: Sequence[str]) -> None:
+        super().__init__()
+        self._stop = stop
+        self._label = re.compile(rf"({'|'.join(map(re.escape, hosts))}): ")
+        self._relays: list[threading.Thread] = []
+
+    def begin(self, command: list[str], *, results: bool) -> None:
+        """Start the launcher, and leave out what it says about itself."""
+        launcher = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C reaches this process alone
+        )
+        self.all.append(launcher)
+        self._relay(launcher.stdout, sys.stdout if results else sys.stderr, self._without_label)
+        self._relay(launcher.stderr, sys.stderr, str)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        for relay in self._relays:
+            relay.join()
+
+    def _relay(self, lines: IO[bytes] | None, to: TextIO, shown: Callable[[str], str]) -> None:
+        def work() -> None:
+            for raw in lines or ():
+                line = raw.decode("utf-8", "replace").replace("\r", "")
+                if NOT_SHOWN.search(line) is None:
+                    to.write(shown(line))
+                    to.flush()
+
+        self._relays.append(threading.Thread(target=work, daemon=True))
+        self._relays[-1].start()
+
+    def _without_label(self, line: str) -> str:
+        """Take off what pdsh puts before each line: a result is for who reads it on."""
+        return self._label.sub("", line, count=1) if self._label.match(line) else line
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        # A second signal ends all at once, and so does one before there is anything to save.
+        if self._stop.exists() or not self._stop.parent.is_dir():
+            super()._pass_on(number, frame)
+            return
+        log.warning("told to stop (%s): all machines save after their step …", signal.Signals(number).name)
+        self._stop.touch()
 
 
 def read_hosts(hostfile: Path) -> dict[str, int]:

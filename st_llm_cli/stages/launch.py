@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Self
 
 from st_llm_cli.errors import TrainingError, UsageError
 
@@ -42,6 +42,13 @@ def end_with_launcher() -> None:
     launcher = os.environ.get(LAUNCHER)
     if launcher is not None:
         threading.Thread(target=_watch, args=(int(launcher),), daemon=True).start()
+
+
+def set_defaults() -> None:
+    """Set for one of several processes what libraries look for when loaded, unless its launcher has."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP's advice about itself
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // beside)))
 
 
 def _watch(launcher: int) -> None:
@@ -78,8 +85,6 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
             for rank in range(processes):
                 environment = {**os.environ, **environment_of(rank, processes, port)}
                 environment[LAUNCHER] = str(os.getpid())
-                environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP's advice about itself
-                environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
                 started.add(command, environment, None if rank == 0 else errors[rank - 1], results=results)
             failed = started.wait()
         if failed is None:
@@ -98,7 +103,7 @@ class Processes:
         self.all: list[subprocess.Popen[bytes]] = []
         self.before: dict[int, object] = {}
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self.before[number] = signal.signal(number, self._pass_on)
         return self

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 RECIPE = "recipe.yaml"
 LOCK = ".lock"
 """A file that whoever writes to the run folder has locked; it stays, and says nothing by being there."""
+STOP = "stop"
+"""A file that tells whoever trains in the folder to save and stop, on whichever machine it is made."""
 SECONDS_TO_END = 8.0
 """How long a run that was just killed may take to be gone, with processes that draw samples for it."""
 START = "start"

@@ -23,7 +23,7 @@ from st_llm_cli.errors import RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.environment import describe_environment
-from st_llm_cli.stages.run_folder import claimed
+from st_llm_cli.stages.run_folder import STOP, claimed
 
 if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
@@ -166,6 +166,9 @@ def _train(
             cold = None if tokens is None else say_if_cold(tokens, examples.requests())
             if cold is not None and is_main_process():
                 log.warning("stage '%s': %s", stage.name, cold)
-        train_stage(model, begun.tokenizers, recipe, stage, work, listen, examples, result, begun.adapter)
+        stop, adapter = output / STOP, begun.adapter
+        train_stage(
+            model, begun.tokenizers, recipe, stage, work, listen, examples, result, adapter, stop_file=stop
+        )
     if is_main_process():
         remove_checkpoints(work)

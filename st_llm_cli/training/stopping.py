@@ -1,13 +1,14 @@
 """Being told to stop: finish the step, save, and leave.
 
 SLURM and Kubernetes send SIGTERM some time before they kill; Ctrl-C sends SIGINT. A second signal of the
-same kind ends the process at once.
+same kind ends the process at once. A file says the same where no signal reaches, as from machine to machine.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -15,15 +16,22 @@ import torch
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from st_llm_cli.training.scale import is_main_process
+
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopOnSignal(TrainerCallback):
-    """Saves and stops after the step in which any process was told to stop."""
+    """Saves and stops after the step in which any process was told to stop.
 
-    def __init__(self) -> None:
+    Args:
+        file: Tells so by being there; the main process looks, and removes it when it stops.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
         self.stopped = False
         """Whether training was stopped before its end."""
         self._told = False
@@ -40,7 +48,9 @@ class StopOnSignal(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Save and stop if any process was told to; all must agree, or they would wait for each other."""
-        if state.global_step < state.max_steps and _any_process(self._told):
+        if state.global_step < state.max_steps and _any_process(self._told or self._told_by_file()):
+            if self.file is not None and is_main_process():
+                self.file.unlink(missing_ok=True)
             self.stopped = control.should_save = control.should_training_stop = True
 
     def stop_listening(self) -> None:
@@ -48,6 +58,12 @@ class StopOnSignal(TrainerCallback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+
+    def _told_by_file(self) -> bool:
+        if self.file is None or not is_main_process() or not self.file.exists():
+            return False
+        log.warning("told to stop (%s): saving …", self.file)
+        return True
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told = True

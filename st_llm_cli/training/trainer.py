@@ -46,6 +46,7 @@ def train_stage(
     examples: ExampleStream | None = None,
     result: Path | None = None,
     adapter: Adapter | None = None,
+    stop_file: Path | None = None,
 ) -> None:
     """Train a model in place by one stage of a recipe, from the last checkpoint in its folder on.
 
@@ -62,6 +63,7 @@ def train_stage(
         examples: The stage's samples; None makes them of the stage's sources.
         result: Folder for the trained model; None saves nothing but checkpoints on the way.
         adapter: What was added to the language model, if that is all of it that learns.
+        stop_file: Tells to stop by being there.
 
     Raises:
         TrainingError: If training cannot go on: the loss is not a number, or memory or disk is full.
@@ -84,7 +86,7 @@ def train_stage(
         else:
             assert examples is not None, "the linter asks for data"
             trainer = _answers_trainer(model, tokenizers, recipe, stage, folder, examples, adapter)
-    stopper = StopOnSignal()
+    stopper = StopOnSignal(stop_file)
     trainer.add_callback(stopper)
     level = None if examples is None or examples.tokens is None else examples.tokens.level
     at_peak = seconds_at_peak(model, recipe, stage, level)

@@ -10,9 +10,10 @@ import pytest
 
 from st_llm_cli.errors import TrainingError, UsageError
 from st_llm_cli.stages import hosts as hosts_module
-from st_llm_cli.stages.hosts import read_hosts, run_on_hosts
-from st_llm_cli.stages.launch import Processes
+from st_llm_cli.stages.hosts import Machines, read_hosts, run_on_hosts
 
+RUN = Path("run-of-this-test")
+"""A run folder that nobody has made."""
 SSH = """#!/bin/sh
 # Runs here what was to run there; one machine is down.
 while [ "${1#-}" != "$1" ]; do [ "$1" = -o ] && shift; shift; done
@@ -73,9 +74,9 @@ def test_a_hostfile_of_another_form_is_refused_by_line(text: str, what: str, tmp
 
 def test_a_hostfile_that_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        run_on_hosts(["train"], tmp_path / "no", gpus=None)
+        run_on_hosts(["train"], tmp_path / "no", gpus=None, output=RUN)
     with pytest.raises(UsageError, match="cannot be read"):
-        run_on_hosts(["train"], tmp_path, gpus=None)
+        run_on_hosts(["train"], tmp_path, gpus=None, output=RUN)
 
 
 @pytest.mark.parametrize(("gpus", "processes"), [(None, 3), (2, 2)])
@@ -85,7 +86,7 @@ def test_this_machine_alone_needs_no_launcher(
     (tmp_path / "hosts").write_text("localhost slots=3\n")
     started: list[Any] = []
     monkeypatch.setattr(hosts_module, "run_here", lambda *given, **options: started.append((given, options)))
-    run_on_hosts(["train", "my.yaml"], tmp_path / "hosts", gpus, results=False)
+    run_on_hosts(["train", "my.yaml"], tmp_path / "hosts", gpus, RUN, results=False)
     assert started == [((["train", "my.yaml"], processes), {"results": False})]
 
 
@@ -96,7 +97,7 @@ def test_what_is_missing_is_named(
     there = lambda tool, path=None: None if tool == missing else tool  # noqa: E731
     monkeypatch.setattr(hosts_module.shutil, "which", there)
     with pytest.raises(TrainingError, match=rf"{missing}, .* is missing \(apt install {package}, or start"):
-        run_on_hosts(["train"], hosts, gpus=None)
+        run_on_hosts(["train"], hosts, gpus=None, output=RUN)
 
 
 def test_a_machine_that_is_down_is_named_before_any_is_started(
@@ -105,7 +106,7 @@ def test_a_machine_that_is_down_is_named_before_any_is_started(
     pytest.importorskip("deepspeed")
     hosts.write_text("node1 slots=1\ndown slots=1\n")
     with pytest.raises(TrainingError) as caught:
-        run_on_hosts(["train"], hosts, gpus=None)
+        run_on_hosts(["train"], hosts, gpus=None, output=RUN)
     assert caught.value.what == (
         "down is not reached by ssh: ssh: connect to host down port 22: No route to host"
     )
@@ -120,13 +121,13 @@ def test_deepspeeds_launcher_understands_the_command(
     runner = pytest.importorskip("deepspeed.launcher.runner")
     started: list[Any] = []
 
-    class Noted(Processes):
-        def add(self, command: Any, environment: Any, errors: Any, *, results: bool) -> None:
+    class Noted(Machines):
+        def begin(self, command: list[str], *, results: bool) -> None:
             started.append((command, results))
-            super().add(["sh", "-c", "exit 3"], environment, errors, results=results)
+            super().begin(["sh", "-c", "exit 3"], results=results)
 
-    monkeypatch.setattr(hosts_module, "Processes", Noted)
-    assert run_on_hosts(["train", "my.yaml", "--output", "runs/my"], hosts, gpus, results=False) == 3
+    monkeypatch.setattr(hosts_module, "Machines", Noted)
+    assert run_on_hosts(["train", "my.yaml", "--output", "runs/my"], hosts, gpus, RUN, results=False) == 3
     ((command, results),) = started
     assert not results  # `stllm run --json` has standard output for itself
     parsed = runner.parse_args(command[1:])
@@ -136,11 +137,18 @@ def test_deepspeeds_launcher_understands_the_command(
     assert dict(runner.fetch_hostfile(parsed.hostfile)) == read_hosts(hosts)
 
 
-def test_a_signal_to_stop_reaches_the_launcher(
-    network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_signal_to_stop_becomes_a_file_once_there_is_something_to_save(
+    begun: bool, network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launcher, ready = tmp_path / "launcher", tmp_path / "ready"
-    launcher.write_text(f"#!/bin/sh\ntrap 'exit 42' TERM\ntouch {ready}\nwhile :; do sleep 0.1; done\n")
+    launcher, ready, run = tmp_path / "launcher", tmp_path / "ready", tmp_path / "run"
+    if begun:
+        run.mkdir()
+        (run / "stop").touch()  # of a run that is over
+    launcher.write_text(
+        f"#!/bin/sh\ntrap 'exit 42' TERM\ntest -e {run}/stop || touch {ready}\n"
+        f"while ! test -e {run}/stop; do sleep 0.1; done\nexit 130\n"
+    )
     launcher.chmod(0o755)
     monkeypatch.setattr(hosts_module, "_launcher", lambda: str(launcher))
 
@@ -150,7 +158,28 @@ def test_a_signal_to_stop_reaches_the_launcher(
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop).start()
-    assert run_on_hosts(["train"], hosts, gpus=None) == 42
+    assert run_on_hosts(["train"], hosts, gpus=None, output=run) == (130 if begun else 42)
+    assert not (run / "stop").exists()
+
+
+def test_what_launchers_say_of_themselves_is_not_shown(
+    network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    launcher = tmp_path / "launcher"
+    launcher.write_text(
+        "#!/bin/sh\n"
+        "echo 'node1: [2026-01-01 10:00:00,000] [INFO] [launch.py:170:main] nnodes=2'\n"
+        'echo \'node1: {"run": "node1: a"}\'\n'
+        "printf 'node2: \\rstllm: stopped at step 3\\n' >&2\n"
+        "echo 'pdsh@here: node2: ssh exited with exit code 130' >&2\n"
+        "echo 'pdsh@here: node2: ssh exited with exit code 255' >&2\n"
+    )
+    launcher.chmod(0o755)
+    monkeypatch.setattr(hosts_module, "_launcher", lambda: str(launcher))
+    assert run_on_hosts(["train"], hosts, gpus=None, output=RUN) == 0
+    out, err = capfd.readouterr()
+    assert out == '{"run": "node1: a"}\n'
+    assert err == "node2: stllm: stopped at step 3\npdsh@here: node2: ssh exited with exit code 255\n"
 
 
 @pytest.mark.slow
@@ -172,7 +201,7 @@ def test_every_machine_runs_the_command_as_it_was_given(
     )
     monkeypatch.chdir(tmp_path)
     given = ["train", "my run.yaml", "--set", 'a.b=[{"c": "$HOME \\\\ `d`"}]', "--set", "e={f,g};$(h)*'"]
-    assert run_on_hosts(given, hosts, gpus=None) == 0
+    assert run_on_hosts(given, hosts, gpus=None, output=RUN) == 0
     all_told = [json.loads((told / rank).read_text()) for rank in ("0", "1")]
     locally = ["0", "1"] if "far" in machines else ["0", "0"]
     assert [facts for facts, _ in all_told] == [["0", "2", locally[0]], ["1", "2", locally[1]]]
@@ -190,4 +219,4 @@ def test_a_machine_that_fails_fails_the_command(
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text("raise SystemExit(3)\n")
     monkeypatch.chdir(tmp_path)
-    assert run_on_hosts(["train"], hosts, gpus=None) == 3
+    assert run_on_hosts(["train"], hosts, gpus=None, output=RUN) == 3

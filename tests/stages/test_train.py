@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from st_llm_cli.errors import TrainingError
+from st_llm_cli.errors import Interrupted, TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages.run_folder import claimed
@@ -200,3 +200,17 @@ def test_a_known_peak_says_how_much_of_it_is_used(
     run(recipe, tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert all(0 < row["mfu"] < 1 for row in rows)
+
+
+def test_a_file_in_the_run_folder_stops_it_and_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def stop(metrics: StepMetrics) -> None:
+        if metrics.step == 1:
+            (folder / "stop").touch()
+
+    recipe = small_recipe({"steps": 9})
+    with pytest.raises(Interrupted, match="stopped at step 2 of 9; its state is saved"):
+        run(recipe, folder, stop)
+    assert not (folder / "stop").exists()
+    assert (folder / "work" / "stage0" / "checkpoint-2").is_dir()
