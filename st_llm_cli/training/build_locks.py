@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -22,12 +23,26 @@ def remove_left_locks(root: Path | None = None) -> None:
     Args:
         root: Folder of the built extensions; PyTorch's if None.
     """
-    if root is None:
-        from torch.utils.cpp_extension import get_default_build_root
-
-        root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    root = root or _build_root()
     for lock in [*root.glob("*/lock"), *root.glob("*/*/lock")]:
         _remove_if_left(lock)
+
+
+def not_built(names: Iterable[str], root: Path | None = None) -> list[str]:
+    """Say which extensions are yet to be built.
+
+    Args:
+        names: Of extensions.
+        root: Folder of the built extensions; PyTorch's if None.
+    """
+    root = root or _build_root()
+    return [name for name in names if not [*root.glob(f"{name}/*.so"), *root.glob(f"*/{name}/*.so")]]
+
+
+def _build_root() -> Path:
+    from torch.utils.cpp_extension import get_default_build_root
+
+    return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
 
 
 def _remove_if_left(lock: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import socket
@@ -21,7 +22,9 @@ from typing import Any
 from st_llm_cli.errors import RecipeError, TrainingError
 from st_llm_cli.recipe import recipes_folder
 from st_llm_cli.recipe.schema import DEEPSPEED, Train
-from st_llm_cli.training.build_locks import remove_left_locks
+from st_llm_cli.training.build_locks import not_built, remove_left_locks
+
+log = logging.getLogger(__name__)
 
 SHORTEST = '{"zero_optimization": {"stage": 2}}, beside what else it holds'
 
@@ -80,9 +83,14 @@ def prepare_environment(stages: Iterable[Train]) -> None:
     os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
     if os.environ.get("LOCAL_RANK", "0") == "0":
         remove_left_locks()
+    _say_what_is_built(shared)
     if "RANK" not in os.environ:
         # Without these DeepSpeed asks MPI, which few machines have.
         os.environ.update(environment_of(rank=0, processes=1, port=free_port()))
+        import torch
+
+        # As it is, or accelerate says that it sets it.
+        os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 
 def choose_accelerator() -> None:
@@ -198,6 +206,16 @@ def _check_deepspeed(stages: list[Train]) -> None:
         if shutil.which(tool) is None and shutil.which(tool, path=scripts) is None:
             what = f"DeepSpeed compiles an extension here, and there is no {tool}"
             raise TrainingError(what, where=where, fix=fix)
+
+
+def _say_what_is_built(stages: list[Train]) -> None:
+    """Say before minutes without a word that DeepSpeed builds an extension."""
+    needed = {} if _has_gpu() else {"deepspeed_shm_comm": "communication on a CPU"}
+    if any(offloads(stage) for stage in stages):
+        needed["cpu_adam"] = "optimiser on the CPU"
+    parts = " and ".join(needed[name] for name in not_built(needed))
+    if parts and is_main_process():
+        log.warning("DeepSpeed compiles its %s first, once; that can take some minutes …", parts)
 
 
 def _has_gpu() -> bool:

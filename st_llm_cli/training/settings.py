@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
@@ -11,6 +14,8 @@ from transformers import TrainingArguments
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.training.scale import deepspeed_config, process_count
+
+log = logging.getLogger(__name__)
 
 
 def trainer_arguments(stage: Train, folder: Path) -> TrainingArguments:
@@ -25,7 +30,7 @@ def trainer_arguments(stage: Train, folder: Path) -> TrainingArguments:
     """
     _check_loggers(stage)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
         per_device_train_batch_size=stage.batch_size,
@@ -55,6 +60,20 @@ def trainer_arguments(stage: Train, folder: Path) -> TrainingArguments:
         report_to=list(stage.report_to),
         disable_tqdm=True,
     )
+    if stage.deepspeed is not None:
+        _begin_deepspeed(arguments)
+    return arguments
+
+
+def _begin_deepspeed(arguments: TrainingArguments) -> None:
+    """Let DeepSpeed begin now, where nobody sees it print which extension it has loaded."""
+    import deepspeed
+
+    arguments.device  # noqa: B018 - the processes get to know each other as transformers has it
+    backend = deepspeed.get_accelerator().communication_backend_name()
+    with redirect_stdout(io.StringIO()) as said:
+        deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    log.debug("%s", said.getvalue())
 
 
 def _renderers(stage: Train) -> int:

@@ -156,6 +156,23 @@ def test_missing_compiler_is_named_in_one_sentence(monkeypatch: pytest.MonkeyPat
         prepare_environment([stage(deepspeed="zero2")])
 
 
+def test_what_is_compiled_first_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("deepspeed")
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    prepare_environment([stage(deepspeed="zero2_offload")])
+    assert "DeepSpeed compiles its " in caplog.text and "optimiser on the CPU first, once" in caplog.text
+    caplog.clear()
+    for name in ("cpu_adam", "deepspeed_shm_comm"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.so").touch()
+    prepare_environment([stage(deepspeed="zero2_offload")])
+    assert "compiles" not in caplog.text
+
+
 def test_missing_deepspeed_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"DeepSpeed is not installed \(pip install 'stllm\[train\]'\)"):
