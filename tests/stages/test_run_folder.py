@@ -89,7 +89,9 @@ def test_a_folder_that_another_process_writes_to_is_refused_until_its_end(
     with pytest.raises(TrainingError) as caught:
         claim(tmp_path / "run", small_recipe({}))
     assert caught.value.what == "another process trains or measures in this run folder"
-    assert caught.value.where == str(tmp_path / "run") and "another --output" in str(caught.value.fix)
+    assert caught.value.where == str(tmp_path / "run") and f"touch {tmp_path / 'run' / 'stop'}" in str(
+        caught.value.fix
+    )
     holder.kill()
     holder.communicate()
     claim(tmp_path / "run", small_recipe({}))
