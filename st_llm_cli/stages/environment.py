@@ -37,7 +37,7 @@ def describe_environment(path: Path, recipe: Recipe, processes: int) -> None:
         "processes": processes,
         "seeds": {stage.name: stage.seed for stage in recipe.training},
         "data": _digests(recipe),
-        "git": _git_state(),
+        "git": _git_states(),
     }
     write_run_file(path, json.dumps(facts, indent=2) + "\n")
 
@@ -63,14 +63,37 @@ def _digests(recipe: Recipe) -> dict[str, str]:
     return digests
 
 
-def _git_state() -> dict[str, Any] | None:
-    """Commit of the folder one stands in, and whether anything was changed since; None outside of git."""
-    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+def _git_states() -> dict[str, Any]:
+    """Where the program's own source stands, if that is a checkout, and the folder one is in, if another."""
+    source = _git_state(Path(__file__))
+    here = _git_state(Path.cwd())
+    same = source is not None and here is not None and source["root"] == here["root"]
+    return {"program": source} if same else {"program": source, "folder": here}
+
+
+def _git_state(path: Path) -> dict[str, Any] | None:
+    """Commit of a checkout, and whether anything was changed since.
+
+    Args:
+        path: A folder, or a file that is to be one of the checkout: an installed program may lie in anyone's.
+
+    Returns:
+        None outside of git.
+    """
+    folder, named = (path, []) if path.is_dir() else (path.parent, ["ls-files", "--error-unmatch", path.name])
+    asked = (
+        ["rev-parse", "--show-toplevel"],
+        ["rev-parse", "HEAD"],
+        ["status", "--porcelain", "--untracked-files=no"],
+        *([named] if named else []),
+    )
     try:
-        commit, changes = (
-            subprocess.run(["git", *each], capture_output=True, text=True, check=True, timeout=10).stdout
+        root, commit, changes, *_ = (
+            subprocess.run(
+                ["git", "-C", str(folder), *each], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
             for each in asked
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit.strip(), "changed": bool(changes.strip())}
+    return {"root": root, "commit": commit, "changed": bool(changes)}
