@@ -19,6 +19,7 @@ from st_llm_cli.errors import (
     VideoError,
     VideoNotFoundError,
 )
+from st_llm_cli.video.folder_reader import PICTURE_SUFFIXES
 
 # FFmpeg would draw the letters of a text file as a video, or follow a playlist to other files.
 NOT_VIDEO_FORMATS = frozenset(
@@ -137,8 +138,9 @@ def _head(path: Path) -> bytes:
 
 def _a_text(path: Path, head: bytes) -> NotAVideoError:
     kind = "a web page" if head.lstrip().startswith(b"<") else "a text"
-    what = f"is not a video, it begins like {kind}"
-    return NotAVideoError(what, where=str(path), fix="download the video itself")
+    meant = "picture" if path.suffix.lower() in PICTURE_SUFFIXES else "video"
+    what = f"is not a {meant}, it begins like {kind}"
+    return NotAVideoError(what, where=str(path), fix=f"download the {meant} itself")
 
 
 def _is_text(head: bytes) -> bool:

@@ -72,6 +72,12 @@ def test_a_text_is_not_drawn_as_a_video(tmp_path: Path, name: str) -> None:
         read_clip(path)
 
 
+def test_a_text_for_a_picture_is_called_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("not a picture")
+    with pytest.raises(NotAVideoError, match=r"is not a picture, .* \(download the picture itself\)"):
+        read_clip(tmp_path / "bad.jpg")
+
+
 @pytest.mark.parametrize("entry", [f"file:{CLIP}", CLIP.name, "http://localhost:9/clip.ts"])
 def test_a_playlist_does_not_lead_to_another_file(tmp_path: Path, entry: str) -> None:
     shutil.copyfile(CLIP, tmp_path / CLIP.name)
