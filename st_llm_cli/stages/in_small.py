@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from st_llm_cli.errors import DataError
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.recipe import Recipe, load_recipe
+from st_llm_cli.recipe.loading import find_recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.run_folder import START, claimed
 
@@ -32,6 +34,7 @@ def in_small(source: str, settings: Sequence[str], output: Path) -> list[str]:
 
     Raises:
         RecipeError: If the recipe is wrong.
+        DataError: If the recipe's data are not there.
         TrainingError: If the folder holds a run of another recipe, or another process writes to it.
         CheckpointError: If nothing says what the recipe's checkpoint is, or the small one cannot be written.
     """
@@ -39,6 +42,7 @@ def in_small(source: str, settings: Sequence[str], output: Path) -> list[str]:
     from st_llm_cli.training.scale import is_main_process, wait_for
 
     recipe = load_recipe(source, settings)
+    _check_data(recipe, source)
     small = [f"{key}={json.dumps(value)}" for key, value in _in_small(recipe)]
     start = output.resolve() / START
     model = [f"model.{key}={json.dumps(value)}" for key, value in _model_in_small(recipe, start)]
@@ -51,6 +55,16 @@ def in_small(source: str, settings: Sequence[str], output: Path) -> list[str]:
         if recipe.model.new is None and not start.is_dir():
             _write_start(planned_config(recipe)[0], start, as_pair=recipe.model.auto is not None)
     return together
+
+
+def _check_data(recipe: Recipe, source: str) -> None:
+    """Refuse to go without the recipe's own data, and say where the recipe says what they are."""
+    for files in (data.files for stage in recipe.training for data in stage.data):
+        for name in () if files is None else (files[1].annotations, files[1].media):
+            if not Path(name).expanduser().exists():
+                recipe_file = find_recipe(source)
+                fix = f"--tiny learns from a few of the recipe's own data; more at the top of {recipe_file}"
+                raise DataError("no such file or folder", where=name, fix=fix)
 
 
 def small_config(config: StllmConfig, words: int, question_words: int) -> StllmConfig:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from st_llm_cli.errors import DataError
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.published import published_config
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe import list_recipes, load_recipe
-from st_llm_cli.stages.in_small import small_config
+from st_llm_cli.stages.in_small import in_small, small_config
 from st_llm_cli.stages.video_model import load_model
 from tests.training.data.files import clip_entry, write_json, write_media
 
@@ -119,6 +120,17 @@ def test_a_recipe_runs_in_small_from_cache_to_score(processes: BaseContext, worl
     assert (folder / "eval" / "2-shapes" / "scores.json").exists()
     again = run(processes, world, *command)
     assert json.loads(again.splitlines()[-1])["done"] == []
+
+
+def test_data_that_are_missing_are_looked_for_at_the_top_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"runs/claims/long/train\.json: no such file or folder") as caught:
+        in_small("claims/long", [], tmp_path / "run")
+    recipe = str(caught.value.fix).partition("more at the top of ")[2]
+    assert "`python tests/performance/claims.py --only long` writes the clips" in Path(recipe).read_text()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("variant", ["instructblip_vicuna0_btadapter", "minigpt4_vicuna0_btadapter_mean"])
