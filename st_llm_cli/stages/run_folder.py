@@ -71,7 +71,7 @@ def _held(output: Path) -> Iterator[None]:
             lock(file, path, SECONDS_TO_END)
         except UsageError as error:
             what = "another process trains or measures in this run folder"
-            fix = f"wait for its end, let training save and stop (touch {output / STOP}), or give another --output"
+            fix = f"wait for it, let it save and stop (touch {output / STOP}), or give another --output"
             raise TrainingError(what, where=str(output), fix=fix) from error
         except OSError as error:  # some network file systems are mounted without
             log.warning("%s: no locks here (%s), so start one run at a time", output, error.strerror)
