@@ -6,26 +6,26 @@ from collections import Counter
 import pytest
 
 from st_llm_cli.recipe import load_recipe
-from tests.performance import claims_long, claims_order
+from tests.performance import claims_events, claims_long
 from tests.performance.claims_long import LongRow
 from tests.performance.claims_page import PAGE, ROWS, tables
 from tests.performance.claims_rows import Row, read_rows
 
-ORDER, LONG = read_rows(ROWS / "order.jsonl", Row), read_rows(ROWS / "long.jsonl", LongRow)
-NAMES = ["order", "long"]
+EVENTS, LONG = read_rows(ROWS / "events.jsonl", Row), read_rows(ROWS / "long.jsonl", LongRow)
+NAMES = ["events", "long"]
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def test_tables_are_those_of_the_rows() -> None:
     shown = dict(re.findall(r"<!-- ([a-z ]+) -->\n((?:\|.*\n)+)<!-- end -->", TEXT))
     assert shown == {
-        name: "".join(f"{line}\n" for line in lines) for name, lines in tables(ORDER, LONG).items()
+        name: "".join(f"{line}\n" for line in lines) for name, lines in tables(EVENTS, LONG).items()
     }
 
 
 @pytest.mark.parametrize(
     ("rows", "variants", "seeds"),
-    [(ORDER, claims_order.VARIANTS, 3), (LONG, claims_long.VARIANTS, 3)],
+    [(EVENTS, claims_events.VARIANTS, 3), (LONG, claims_long.VARIANTS, 3)],
     ids=NAMES,
 )
 def test_every_variant_was_run_with_all_seeds_and_is_explained(

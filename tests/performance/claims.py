@@ -1,11 +1,11 @@
 """The paper's claims, measured on moving shapes: same budget, three seeds, held-out clips.
 
-    python tests/performance/claims.py [--only order long page] [--start FOLDER] [--seeds 0 1 2]
+    python tests/performance/claims.py [--only events long page] [--seeds 0 1 2] [--variants all mean]
 
-Trains `recipes/claims/order.yaml` and `long.yaml` once for each variant and seed (minutes each on one
+Trains `recipes/claims/events.yaml` and `long.yaml` once for each variant and seed (minutes each on one
 thread), asks each result about the same held-out clips, and appends a row to `docs/claims/` as soon as it is
 measured. Rows that are there are not measured again. `page` draws the pictures and writes the tables that
-docs/claims.md shows. The start is what `stllm train tiny/shapes --until images` makes.
+docs/claims.md shows. Long clips start from what `stllm train tiny/shapes --until images` makes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.performance import claims_long, claims_order, claims_page
+from tests.performance import claims_events, claims_long, claims_page
 from tests.performance.claims_rows import measure_all
 
-PARTS = ("order", "long", "page")
+PARTS = ("events", "long", "page")
 
 
 def main() -> None:
@@ -28,20 +29,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--start", default="runs/shapes/checkpoints/images-2")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", help="only these")
     parser.add_argument("--rows", type=Path, default=claims_page.ROWS, help="folder")
     parser.add_argument("--output", type=Path, default=Path("runs/claims"))
     arguments = parser.parse_args()
     arguments.rows.mkdir(parents=True, exist_ok=True)
-    if "order" in arguments.only:
-        clips = claims_order.held_out(arguments.start)
 
-        def measure(variant: str, seed: int) -> claims_order.Row:
-            return claims_order.measure(variant, seed, arguments.start, arguments.output, clips)
+    def chosen(variants: Iterable[str]) -> list[str]:
+        return [name for name in variants if name in (arguments.variants or variants)]
 
-        measure_all(claims_order.VARIANTS, arguments.seeds, arguments.rows / "order.jsonl", measure)
+    if "events" in arguments.only:
+        events = claims_events.EventRuns(arguments.output)
+        variants, path = chosen(claims_events.VARIANTS), arguments.rows / "events.jsonl"
+        measure_all(variants, arguments.seeds, path, events.measure)
     if "long" in arguments.only:
-        runs = claims_long.LongRuns(arguments.start, arguments.output)
-        measure_all(claims_long.VARIANTS, arguments.seeds, arguments.rows / "long.jsonl", runs.measure)
+        long = claims_long.LongRuns(arguments.start, arguments.output)
+        variants, path = chosen(claims_long.VARIANTS), arguments.rows / "long.jsonl"
+        measure_all(variants, arguments.seeds, path, long.measure)
     if "page" in arguments.only:
         claims_page.write(arguments.rows)
 

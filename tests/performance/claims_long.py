@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,12 +14,11 @@ from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import save_tokenizers
 from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS
-from st_llm_cli.stages.video_model import VideoModel, load_model
+from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens.store import TokenCache
-from st_llm_cli.training.data.example import Example, Task
-from st_llm_cli.video.request import Request
+from tests.performance.claims_files import held_out, requests, write_clips
 from tests.performance.claims_rows import Row, answers, settings, stllm, trained
-from tests.performance.long_clips import FRAMES, long_scene, questions, write_long_clips
+from tests.performance.long_clips import FRAMES, long_clip
 
 LOCAL = 16
 VARIANTS: dict[str, list[str]] = {
@@ -60,8 +59,8 @@ class LongRuns:
         self.cache = output / "tokens"
         self.starts = {name: start for name in VARIANTS}
         self.starts["global-local"] = str(with_adapter(start, output / "start-global-local"))
-        write_long_clips(self.clips, TRAINING, "train")
-        write_long_clips(self.clips, HELD_OUT, "held-out")
+        write_clips(self.clips, TRAINING, "train", long_clip)
+        self.asked = write_clips(self.clips, HELD_OUT, "held-out", long_clip)
 
     def measure(self, variant: str, seed: int) -> LongRow:
         """Train a variant and ask its result about held-out clips."""
@@ -78,26 +77,15 @@ class LongRuns:
         frames = LOCAL if variant == "16 of 64" else FRAMES
         model = load_model(str(folder))
         began = time.monotonic()
-        for _, clip in model.read_clips(self._requests(model, frames, LOOKED_AT)):
+        for _, clip in islice(model.read_clips(requests(model, self.asked, frames)), LOOKED_AT):
             model.looked(clip)
         looked = time.monotonic()
-        cached = load_model(str(folder), cache=TokenCache(self.cache))
-        clips = [
-            Example(None, tuple(Task(*pair) for pair in questions(long_scene(seed))), clip.tokens, clip.level)
-            for seed, (_, clip) in zip(
-                HELD_OUT, cached.read_clips(self._requests(model, frames)), strict=True
-            )
-        ]
+        clips = held_out(load_model(str(folder), cache=TokenCache(self.cache)), self.asked, frames)
         asked = time.monotonic()
         right = answers(model, clips)
         costs = (looked - began) / LOOKED_AT, (time.monotonic() - asked) / len(clips)
         tokens = model.model.config.tokens_per_clip(frames)
         return {str(frames): right}, tokens, round(costs[0], 4), round(costs[1], 4)
-
-    def _requests(self, model: VideoModel, frames: int, most: int | None = None) -> Iterator[Request]:
-        for seed in HELD_OUT[:most]:
-            path = self.clips / "held-out" / f"{seed}.mp4"
-            yield Request(path, num_frames=frames, transform=model.transform)
 
 
 def with_adapter(start: str, folder: Path) -> Path:

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from st_llm_cli.bench.statistics import clustered_bootstrap, paired_permutation
-from tests.performance import claims_long, claims_order, long_clips
+from tests.performance import claims_events, claims_long, long_clips
 from tests.performance.claims_long import LongRow
-from tests.performance.claims_rows import AnyRow, Row, by_clip, read_rows
+from tests.performance.claims_rows import AnyRow, Places, Row, by_clip, every, read_rows
+from tests.performance.event_clips import ORDER, STILL_KINDS
 from tests.performance.long_clips import long_scene, visitors_in
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -30,7 +31,7 @@ PAIRS = (
     ("MSE", "dynamic + MVM"),
     ("compact", "dynamic + MVM"),
 )
-"""Variants on clips of one moving shape, and what each is held against."""
+"""Variants on clips in which four things happen, and what each is held against."""
 LONG_PAIRS = (("16 of 64", "all 64"), ("global-local", "all 64"), ("global-local", "16 of 64"))
 BRIEF = 2 * len(long_clips.BRIEF)
 GROUPS = {
@@ -40,27 +41,28 @@ GROUPS = {
 }
 """Places of the questions about a long clip."""
 TRAINED_ON = "8"
-"""Frames that variants on clips of one moving shape are trained on."""
+"""Frames that these variants are trained on."""
+_COSTS = (f"each seed at {TRAINED_ON}", ", ".join(STILL_KINDS), "seconds a step", "GB")
 
 
 def write(rows: Path = ROWS, page: Path = PAGE) -> None:
     """Bring the tables of the page up to date, and draw its pictures beside it."""
-    order, long = read_rows(rows / "order.jsonl", Row), read_rows(rows / "long.jsonl", LongRow)
+    events, long = read_rows(rows / "events.jsonl", Row), read_rows(rows / "long.jsonl", LongRow)
     text = page.read_text(encoding="utf-8")
-    for name, lines in tables(order, long).items():
+    for name, lines in tables(events, long).items():
         shown = "\n".join([f"<!-- {name} -->", *lines, "<!-- end -->"])
         text = re.sub(f"<!-- {name} -->\n.*?<!-- end -->", shown, text, flags=re.DOTALL)
     page.write_text(text, encoding="utf-8")
-    draw_order(order, page.parent / "pictures" / "claims-frames.png")
+    draw_events(events, page.parent / "pictures" / "claims-frames.png")
     draw_long(long, page.parent / "pictures" / "claims-tokens.png")
 
 
-def tables(order: Sequence[Row], long: Sequence[LongRow]) -> dict[str, list[str]]:
+def tables(events: Sequence[Row], long: Sequence[LongRow]) -> dict[str, list[str]]:
     """Each table of the page by its name, as Markdown lines."""
     return {
-        "variants": list(_variants(order)),
-        "pairs": list(_pairs(order)),
-        "kinds": list(_kinds(order)),
+        "variants": list(_variants(events)),
+        "pairs": list(_pairs(events)),
+        "kinds": list(_kinds(events)),
         "long": list(_long(long)),
         "long pairs": list(_long_pairs(long)),
         "visits": list(_visits(long)),
@@ -72,46 +74,53 @@ def of(rows: Sequence[AnyRow], variant: str) -> list[AnyRow]:
     return [row for row in rows if row.variant == variant]
 
 
-def _order(rows: Sequence[Row], frames: str, kinds: Sequence[str] = claims_order.ORDER) -> list[float]:
-    asked = claims_order.ASKED
-    return by_clip(rows, frames, [asked.index(kind) for kind in kinds], len(asked))
+def _events(rows: Sequence[Row], frames: str, kinds: Sequence[str] = ORDER) -> list[float]:
+    return by_clip(rows, frames, claims_events.places(tuple(kinds)))
 
 
-def _long_clips(rows: Sequence[Row], group: str) -> list[float]:
+def _long_clips(rows: Sequence[LongRow], group: str) -> list[float]:
     (frames,) = rows[0].right
-    return by_clip(rows, frames, GROUPS[group], long_clips.KINDS)
+    return by_clip(rows, frames, _in_each(GROUPS[group]))
+
+
+def _in_each(places: Sequence[int]) -> Places:
+    return every(places, long_clips.KINDS, len(claims_long.HELD_OUT))
 
 
 def _variants(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| variant | 4 frames | 8 | 16 | 32 | each seed at 8 | color, shape | seconds a step | GB |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    for variant in claims_order.VARIANTS:
+    frames = [str(number) for number in claims_events.FRAMES]
+    yield _row("variant", f"{frames[0]} frames", *frames[1:], *_COSTS)
+    yield "|---" * (len(frames) + len(_COSTS) + 1) + "|"
+    for variant in claims_events.VARIANTS:
         runs = of(rows, variant)
-        shares = [_share(_order(runs, str(frames))) for frames in claims_order.FRAMES]
-        seeds = ", ".join(f"{mean(_order([run], TRAINED_ON)):.2f}" for run in runs)
-        still = mean(_order(runs, TRAINED_ON, claims_order.STILL))
-        yield _row(variant, *shares, seeds, f"{still:.3f}", *_costs(runs))
-    blind = f"{claims_order.order_blind():.3f}"
-    yield _row("*best without order*", *[blind] * len(claims_order.FRAMES), "", "1.000", "", "")
+        seeds = ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
+        still = f"{mean(_events(runs, TRAINED_ON, STILL_KINDS)):.3f}"
+        yield _row(
+            variant, *(_share(_events(runs, number)) for number in frames), seeds, still, *_costs(runs)
+        )
+    blind = [f"{claims_events.without_order():.3f}" if number == TRAINED_ON else "" for number in frames]
+    yield _row("*best without order*", *blind, "", "1.000", "", "")
 
 
 def _pairs(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| variant | against | 4 frames | 8 | 16 | 32 | each seed at 8 |"
-    yield "|---|---|---|---|---|---|---|"
+    frames = [str(number) for number in claims_events.FRAMES]
+    yield _row("variant", "against", f"{frames[0]} frames", *frames[1:], f"each seed at {TRAINED_ON}")
+    yield "|---" * (len(frames) + 3) + "|"
     for variant, other in PAIRS:
         runs, others = of(rows, variant), of(rows, other)
-        gains = [_gain(lambda own, n=str(n): _order(own, n), runs, others) for n in claims_order.FRAMES]
-        yield _row(variant, other, *gains, _seeds(lambda own: _order(own, TRAINED_ON), runs, others))
+        gains = [_gain(lambda own, n=number: _events(own, n), runs, others) for number in frames]
+        yield _row(variant, other, *gains, _seeds(lambda own: _events(own, TRAINED_ON), runs, others))
 
 
 def _kinds(rows: Sequence[Row]) -> Iterator[str]:
-    yield _row("variant", *(f"`{kind}`" for kind in claims_order.ASKED))
-    yield "|---" * (len(claims_order.ASKED) + 1) + "|"
-    for variant in claims_order.VARIANTS:
+    kinds = (*ORDER, *STILL_KINDS)
+    yield _row("variant", *(f"`{kind}`" for kind in kinds))
+    yield "|---" * (len(kinds) + 1) + "|"
+    for variant in claims_events.VARIANTS:
         runs = of(rows, variant)
-        yield _row(variant, *(f"{mean(_order(runs, TRAINED_ON, [kind])):.2f}" for kind in claims_order.ASKED))
-    best = (f"{claims_order.order_blind([kind]):.2f}" for kind in claims_order.ASKED)
-    yield _row("*best without order*", *best)
+        yield _row(variant, *(f"{mean(_events(runs, TRAINED_ON, [kind])):.2f}" for kind in kinds))
+    best = [f"{claims_events.without_order((kind,)):.2f}" for kind in ORDER]
+    yield _row("*best without order*", *best, *["1.00"] * len(STILL_KINDS))
 
 
 def _long(rows: Sequence[LongRow]) -> Iterator[str]:
@@ -153,8 +162,7 @@ def _about_visit(rows: Sequence[LongRow], who: int) -> list[float]:
     """Share of right answers about one of the visitors in each clip."""
     (frames,) = rows[0].right
     each = BRIEF // 2
-    places = [*range(each * who, each * (who + 1)), BRIEF + who]
-    return by_clip(rows, frames, places, long_clips.KINDS)
+    return by_clip(rows, frames, _in_each([*range(each * who, each * (who + 1)), BRIEF + who]))
 
 
 def _row(*cells: str) -> str:
@@ -187,18 +195,19 @@ def _seeds(values: Values, runs: Sequence[Row], others: Sequence[Row]) -> str:
     return ", ".join(f"{100 * (mean(values([run])) - mean(values([other]))):+.1f}" for run, other in pairs)
 
 
-def draw_order(rows: Sequence[Row], picture: Path) -> None:
+def draw_events(rows: Sequence[Row], picture: Path) -> None:
     """Accuracy against frames: the main variants on the left, the smaller switches on the right."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
-    variants = list(claims_order.VARIANTS)
+    variants = list(claims_events.VARIANTS)
     sides = figure.subplots(1, 2, sharey=True)
     for axes, shown in zip(sides, (variants[:5], variants[4:]), strict=True):
         for variant in shown:
-            points = [_order(of(rows, variant), str(frames)) for frames in claims_order.FRAMES]
-            _line(axes, list(claims_order.FRAMES), points, variant, variants.index(variant))
+            points = [_events(of(rows, variant), str(frames)) for frames in claims_events.FRAMES]
+            _line(axes, list(claims_events.FRAMES), points, variant, variants.index(variant))
+        axes.axhline(claims_events.without_order(), color="0.6", linestyle="--", linewidth=1)
         axes.set_xscale("log", base=2)
-        axes.set_xticks(claims_order.FRAMES, list(map(str, claims_order.FRAMES)))
-        axes.set(xlabel="frames at inference (trained on 8)", ylim=(0, None))
+        axes.set_xticks(claims_events.FRAMES, list(map(str, claims_events.FRAMES)))
+        axes.set(xlabel=f"frames at inference (trained on {TRAINED_ON})", ylim=(0, None))
     sides[0].set_ylabel("what happens when: right")
     _save(figure, picture)
 

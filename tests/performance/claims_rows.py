@@ -96,17 +96,22 @@ def unpacked(digits: str) -> list[int]:
     return [int(bit) for bit in f"{int(digits, 16):0{len(digits) * 4}b}"]
 
 
-def by_clip(rows: Sequence[Row], frames: str, places: Sequence[int], asked: int) -> list[float]:
-    """Share of right answers about each clip, the mean of some runs.
+Places = Sequence[Sequence[int]]
+"""For each held-out clip, which of all answers count."""
+
+
+def by_clip(rows: Sequence[Row], frames: str, places: Places) -> list[float]:
+    """Share of right answers about each clip that has any that count, the mean of some runs.
 
     Args:
         rows: The runs.
         frames: Number of frames that they were asked with.
-        places: Of the questions that count, among those about a clip.
-        asked: Questions about each clip.
+        places: The answers that count.
     """
     right = [unpacked(row.right[frames]) for row in rows]
-    return [
-        mean(run[start + place] for run in right for place in places)
-        for start in range(0, len(right[0]), asked)
-    ]
+    return [mean(run[place] for run in right for place in own) for own in places if own]
+
+
+def every(places: Sequence[int], asked: int, clips: int) -> Places:
+    """The same places among the answers about each clip, where every clip is asked as much."""
+    return [[asked * clip + place for place in places] for clip in range(clips)]

@@ -1,20 +1,18 @@
 """Long clips in which what matters is short: one object stays, two others come by for two frames of 64 each.
 
-Sixteen frames spread evenly over such a clip show every second visit. Written as real video files, with the
-questions about them in the form of VideoChat2-IT.
+Sixteen frames spread evenly over such a clip show every second visit.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from random import Random
 
-from st_llm_cli.shapes.encode import Encoding, write_video
+from st_llm_cli.shapes.encode import Encoding
 from st_llm_cli.shapes.render import sample_times
 from st_llm_cli.shapes.scene import COLORS, SHAPES, MovingShape, Scene, Segment
 from st_llm_cli.shapes.words import QUESTION_FORMS, name_of, with_article
 from st_llm_cli.shapes.world import BACKGROUNDS, RADIUS_RANGE, vary
+from tests.performance.claims_files import WrittenClip
 
 FRAMES, FPS, SIDE = 64, 8, 96
 VISIT = 2
@@ -28,24 +26,10 @@ LASTING = BRIEF
 KINDS = 2 * len(BRIEF) + len(ORDER) + len(LASTING)
 
 
-def write_long_clips(folder: Path, seeds: range, name: str) -> Path:
-    """Write clips and the file of what is asked about them, unless it is there.
-
-    Returns:
-        The file.
-    """
-    annotations = folder / f"{name}.json"
-    if annotations.exists():
-        return annotations
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    entries = []
-    for seed in seeds:
-        scene, video = long_scene(seed), f"{name}/{seed}.mp4"
-        write_video(scene, folder / video, Encoding(SIDE, SIDE, FPS))
-        asked = [{"i": "", "q": question, "a": answer} for question, answer in questions(scene)]
-        entries.append({"video": video, "QA": asked})
-    annotations.write_text(json.dumps(entries), encoding="utf-8")
-    return annotations
+def long_clip(seed: int) -> WrittenClip:
+    """A clip as `write_clips` takes it."""
+    scene = long_scene(seed)
+    return WrittenClip(scene, Encoding(SIDE, SIDE, FPS), questions(scene))
 
 
 def long_scene(seed: int) -> Scene:

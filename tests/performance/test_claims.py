@@ -5,22 +5,35 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from st_llm_cli.shapes import rich_words
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.words import pieces, vocabulary
-from st_llm_cli.shapes.world import EVAL_SEEDS, make_scene
+from st_llm_cli.shapes.world import EVAL_SEEDS
 from st_llm_cli.stages.video_model import VideoModel, load_model
+from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.training.data.example import Example
 from st_llm_cli.video.reader import read_clip
-from tests.performance import claims_order
+from tests.performance import claims_events
+from tests.performance.claims_events import HELD_OUT
+from tests.performance.claims_files import held_out, write_clips
 from tests.performance.claims_long import with_adapter
-from tests.performance.claims_rows import packed, unpacked
+from tests.performance.claims_rows import Row, by_clip, packed, unpacked
+from tests.performance.event_clips import FRAMES as EVENT_FRAMES
+from tests.performance.event_clips import (
+    ORDER,
+    STILL_KINDS,
+    event_clip,
+    event_questions,
+    event_scene,
+    order_blind,
+)
 from tests.performance.long_clips import FPS, FRAMES, KINDS, SIDE, VISIT, long_scene, questions, visitors_in
 from tests.performance.right_answers import right_answers
 
 
-def test_answers_judged_at_once_are_those_the_model_would_write() -> None:
-    model = load_model("tiny")
-    clips = [claims_order.clip(model, make_scene(seed, num_objects=1), 8) for seed in EVAL_SEEDS[:4]]
+def test_answers_judged_at_once_are_those_the_model_would_write(tmp_path: Path) -> None:
+    model = load_model("tiny", cache=TokenCache(tmp_path / "tokens"))
+    clips = held_out(model, write_clips(tmp_path, EVAL_SEEDS[:4], "held-out", event_clip), 8)
     written = [
         [int(_written(model, clip, task.question) == task.answer) for task in clip.tasks] for clip in clips
     ]
@@ -76,7 +89,52 @@ def test_a_new_global_local_adapter_adds_nothing_yet(tmp_path: Path) -> None:
     torch.testing.assert_close(local, alone.unflatten(0, (8, 9))[1::2].flatten(0, 1))
 
 
-def test_run_backwards_a_clip_looks_the_same_to_who_knows_no_order() -> None:
-    assert claims_order.order_blind(["color", "shape"]) == 1.0
-    for kind in claims_order.ORDER:
-        assert 0.5 <= claims_order.order_blind([kind]) < 0.65
+def test_clips_of_four_events_do_not_tell_without_order_what_comes_when() -> None:
+    best: dict[str, list[float]] = {}
+    for seed in range(30):
+        asked = event_questions(event_scene(seed))
+        when = [each for each in asked if each.kind in ORDER]
+        for each, share in zip(when, order_blind(event_scene(seed), asked, 8), strict=True):
+            best.setdefault(each.kind, []).append(share)
+    assert set(best) == set(ORDER)
+    assert all(0.25 <= np.mean(shares) < 0.34 for shares in best.values())
+
+
+def test_files_of_four_events_have_the_frames_and_the_words_that_are_asked_for(tmp_path: Path) -> None:
+    words = set(rich_words.vocabulary())
+    annotations = write_clips(tmp_path, range(3), "train", event_clip)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    for seed in range(3):
+        clip = read_clip(tmp_path / "train" / f"{seed}.mp4", num_frames=EVENT_FRAMES)
+        assert len(set(clip.indices)) == EVENT_FRAMES
+        asked = event_clip(seed).asked
+        assert {piece for pair in asked for text in pair for piece in pieces(text)} <= words
+    assert write_clips(tmp_path, range(3), "train", event_clip) == annotations
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == written
+
+
+def test_each_answer_counts_for_its_own_clip_and_kind() -> None:
+    scenes = [event_scene(seed) for seed in HELD_OUT]
+    asked = [(clip, each.kind) for clip, scene in enumerate(scenes) for each in event_questions(scene)]
+    assert len(asked) % 4 == 0  # so that they can be packed
+    counted = {
+        place: (clip, kind)
+        for kind in (*ORDER, *STILL_KINDS)
+        for clip, own in enumerate(claims_events.places((kind,)))
+        for place in own
+    }
+    assert [counted[place] for place in range(len(asked))] == asked
+    right = [int(kind == "state_change" and clip < 150) for clip, kind in asked]
+    row = Row("all", 0, 1.0, 1.0, {"8": packed(right)})
+    expected = [float(scene.story == "colors" and clip < 150) for clip, scene in enumerate(scenes)]
+    assert by_clip([row], "8", claims_events.places(ORDER)) == expected
+
+
+def test_a_new_language_model_sees_with_the_same_eyes(tmp_path: Path) -> None:
+    new = claims_events.with_new_language("tiny", tmp_path / "new")
+    before, after = (load_model(name).model for name in ("tiny", str(new)))
+    frames = [torch.randn(2, 3, 48, 48)]
+    (seen,), (again,) = (model.encode_queries(model.encode_vision(frames)) for model in (before, after))
+    torch.testing.assert_close(seen, again)
+    assert after.config.text_config.num_hidden_layers == claims_events.LAYERS
+    assert before.config.text_config.num_hidden_layers > claims_events.LAYERS

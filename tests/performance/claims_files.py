@@ -1,0 +1,67 @@
+"""Clips of moving shapes as real files, whose tokens every run behind docs/claims.md takes from one cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from st_llm_cli.shapes.encode import Encoding, write_video
+from st_llm_cli.shapes.scene import Scene
+from st_llm_cli.stages.video_model import VideoModel
+from st_llm_cli.training.data.example import Example, Task
+from st_llm_cli.video.request import Request
+
+
+@dataclass(frozen=True)
+class WrittenClip:
+    """A clip to be written."""
+
+    scene: Scene
+    encoding: Encoding
+    asked: Sequence[tuple[str, str]]
+    """Questions about it with their answers."""
+
+
+ClipOf = Callable[[int], WrittenClip]
+"""The clip of a seed."""
+
+
+def write_clips(folder: Path, seeds: range, name: str, clip_of: ClipOf) -> Path:
+    """Write clips, and what is asked about them in the form of VideoChat2-IT; what is there already stays.
+
+    Returns:
+        The file with the questions.
+    """
+    annotations = folder / f"{name}.json"
+    if annotations.exists():
+        return annotations
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    entries = []
+    for seed in seeds:
+        clip = clip_of(seed)
+        video = f"{name}/{seed}{clip.encoding.suffix}"
+        if not (folder / video).exists():
+            write_video(clip.scene, folder / video, clip.encoding)
+        asked = [{"i": "", "q": question, "a": answer} for question, answer in clip.asked]
+        entries.append({"video": video, "QA": asked})
+    annotations.write_text(json.dumps(entries), encoding="utf-8")
+    return annotations
+
+
+def requests(model: VideoModel, annotations: Path, frames: int) -> Iterator[Request]:
+    """Ask for written clips, each by so many frames."""
+    for entry in json.loads(annotations.read_text(encoding="utf-8")):
+        path = annotations.parent / entry["video"]
+        yield Request(path, num_frames=frames, transform=model.transform)
+
+
+def held_out(model: VideoModel, annotations: Path, frames: int) -> list[Example]:
+    """Written clips by their tokens, with all that is asked about them."""
+    entries = json.loads(annotations.read_text(encoding="utf-8"))
+    clips = model.read_clips(requests(model, annotations, frames))
+    return [
+        Example(None, tuple(Task(each["q"], each["a"]) for each in entry["QA"]), clip.tokens, clip.level)
+        for entry, (_, clip) in zip(entries, clips, strict=True)
+    ]
