@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from random import Random
 
-from st_llm_cli.shapes.ceilings import Observers
+from st_llm_cli.shapes.ceilings import observers_of_file
 from st_llm_cli.shapes.encode import Encoding
 from st_llm_cli.shapes.questions import Question
-from st_llm_cli.shapes.render import sample_times
 from st_llm_cli.shapes.rich import make_scene
 from st_llm_cli.shapes.rich_questions import CHOICE_KINDS, QUESTION_KINDS
 from st_llm_cli.shapes.scene import Scene, in_rhythm
@@ -56,7 +55,6 @@ def event_questions(scene: Scene) -> list[Question]:
 
 def order_blind(scene: Scene, asked: Sequence[Question], num_frames: int) -> list[float]:
     """Best share of right answers to each question about what happens when, for one who knows no order."""
-    fps = event_encoding(scene).fps
-    observers = Observers(scene, sample_times(scene.duration_seconds, num_frames, fps))
+    observers = observers_of_file(scene, num_frames, event_encoding(scene).fps)
     free = [Question(each.kind, each.text, each.answer) for each in asked if each.kind in ORDER]
     return [observers.ceilings(each).order_blind for each in free]
