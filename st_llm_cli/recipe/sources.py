@@ -113,6 +113,13 @@ class Data(Block):
         formats = {"videochat2": self.videochat2, "conversations": self.conversations, "jsonl": self.jsonl}
         return next(((name, block) for name, block in formats.items() if block is not None), None)
 
+    @property
+    def questions_per_clip(self) -> int:
+        """Questions drawn of each clip."""
+        block = self.shapes if self.files is None else self.files[1]
+        assert block is not None, "a source has one of the formats"
+        return block.questions_per_clip
+
 
 SOURCES = ("shapes", "videochat2", "conversations", "jsonl")
 """Kinds of sources, by their keys."""

@@ -42,7 +42,7 @@ def explained(stage: str, folder: Path) -> Iterator[None]:
         last = last_checkpoint(folder)
         if last is not None and UNREADABLE in str(error):
             check_pickles(last)
-        if process_count() > 1 and LOST.search(str(error)) is not None:
+        if process_count() > 1 and _is_lost(error):
             what = f"another process of this run has ended; {what_is_left(folder)}"
             raise LostProcess(
                 what, where=where, fix="see what it says, then give the same command"
@@ -54,6 +54,11 @@ def _is_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+
+
+def _is_lost(error: BaseException) -> bool:
+    # An OSError is about somebody else: what carries tensors raises RuntimeError.
+    return isinstance(error, RuntimeError) and LOST.search(str(error)) is not None
 
 
 def _is_disk(error: BaseException) -> bool:

@@ -67,8 +67,7 @@ def seen_text(recipe: Recipe, stage: Train, config: StllmConfig) -> TextSizes:
     if not stage.data or stage.objective == "cells":
         return TextSizes(length=1, answer=1)  # nothing is asked
     if not drawn or len(drawn) < len(stage.data) or recipe.model.new is None:
-        on_disk = [data.files[1].questions_per_clip for data in stage.data if data.files is not None]
-        return replace(TYPICAL_TEXT, rows_per_clip=max(on_disk, default=1))
+        return replace(TYPICAL_TEXT, rows_per_clip=max(source.questions_per_clip for source in stage.data))
     tokenizer = word_tokenizer(shapes_vocabulary(world_of(recipe)))
     collator = Collator(Tokenizers(tokenizer, tokenizer), config)
     stream = ExampleStream(stage, recipe.video, config.image_size)

@@ -59,6 +59,14 @@ def test_questions_that_share_a_clip_are_counted_where_data_are_on_disk() -> Non
     assert text(6) == 6 * text(1)
 
 
+def test_questions_about_moving_shapes_are_counted_beside_data_on_disk() -> None:
+    def text(*sources: dict[str, object]) -> int:
+        return plan(small_recipe({"data": list(sources)})).stages[0].shape.text.length
+
+    on_disk = {"videochat2": {"annotations": "a.json", "media": "."}}
+    assert text(on_disk, {"shapes": {"questions_per_clip": 6}}) == 6 * text(on_disk)
+
+
 def test_a_checkpoint_that_is_not_there_is_planned_by_its_variant() -> None:
     recipe = load_recipe("instructblip_qa")
     config, where = planned_config(recipe)

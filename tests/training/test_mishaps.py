@@ -87,6 +87,14 @@ def test_losing_another_process_is_told_apart(
     assert caught.value.what == "another process of this run has ended; there is no checkpoint yet"
 
 
+def test_a_service_that_refuses_a_connection_is_not_a_lost_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConnectionRefusedError), explained("videos", tmp_path):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")  # of a logger
+
+
 def test_other_errors_pass_through(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="shapes do not match"), explained("videos", tmp_path):
         raise RuntimeError("shapes do not match")
