@@ -124,7 +124,11 @@ def _encode(scene: Scene, path: Path, encoding: Encoding) -> None:
 
 
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"preset": "veryfast", "crf": "20", "flags": "+bitexact"}),
+    # With its macroblock tree the same frames come out otherwise from one time to the next.
+    "h264": (
+        "libx264",
+        {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0", "flags": "+bitexact"},
+    ),
     "mpeg4": ("mpeg4", {"flags": "+qscale+bitexact", "global_quality": str(4 * 118)}),
     "vp9": (
         "libvpx-vp9",

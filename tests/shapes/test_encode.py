@@ -7,7 +7,9 @@ import av
 import pytest
 
 from st_llm_cli.errors import UsageError
+from st_llm_cli.shapes import rich
 from st_llm_cli.shapes.encode import CODECS, CONTAINERS, FORMATS, SIZES, Encoding, draw_encoding, write_video
+from st_llm_cli.shapes.scene import in_rhythm
 from st_llm_cli.shapes.world import make_scene
 
 
@@ -30,6 +32,16 @@ def test_the_same_scene_gives_the_same_bytes(tmp_path: Path, codec: str, suffix:
     for path in paths:
         write_video(make_scene(4), path, Encoding(192, 192, 10, codec, suffix))
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize(("codec", "suffix"), FORMATS)
+def test_a_rich_clip_has_the_same_bytes_each_time(tmp_path: Path, codec: str, suffix: str) -> None:
+    scene, encoding = rich.make_scene(10**9 + 97), Encoding(320, 240, 15, codec, suffix, antialias=False)
+    path, written = tmp_path / f"clip{suffix}", set()
+    for _ in range(4):
+        write_video(in_rhythm(scene, encoding.fps), path, encoding)
+        written.add(path.read_bytes())
+    assert len(written) == 1
 
 
 def test_nothing_else_is_left_beside_the_file(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def draw_examples(asked: Sequence[Prediction], path: Path) -> None:
     """Draw clips one below the other: their frames, the question, and what was chosen."""
     parts = [_example(each) for each in asked]
     picture = Image.fromarray(np.concatenate(parts, axis=0))
-    picture.quantize(128, Image.Quantize.MEDIANCUT).save(path, optimize=True)
+    picture.quantize(256, Image.Quantize.MEDIANCUT).save(path, optimize=True)
 
 
 def _example(asked: Prediction) -> Any:
