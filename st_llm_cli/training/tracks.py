@@ -51,7 +51,7 @@ class TrackStream(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         rng = sample_rng(self.train.seed, "tracks", index)
-        scene = make_scene(rng.randrange(len(TRAIN_SEEDS)), num_objects=rng.choice((1, 2, 2)))
+        scene = make_scene(rng.choice(TRAIN_SEEDS), num_objects=rng.choice((1, 2, 2)))
         return Example(sample_frames(scene, self.num_frames, self.resolution), tasks=(), scene=scene)
 
 

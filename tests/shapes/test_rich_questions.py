@@ -23,6 +23,8 @@ from st_llm_cli.shapes.words import pieces
 
 ORDERED = sorted({*CHOICE_KINDS} - {*ORDER_FREE})
 SEEDS = range(8)
+MOST_APART = {2: 10.8, 3: 13.8, 4: 16.3, 6: 20.5, 24: 49.7}
+"""Of chi-squared for so many answers: one time in a thousand it is more."""
 
 
 def asked(kind: str, seeds: range = SEEDS) -> list[tuple[Scene, Question]]:
@@ -51,6 +53,22 @@ def test_without_the_order_of_frames_nobody_does_better_than_guessing(kind: str)
         assert observers.ceilings(chosen).order_blind == pytest.approx(1 / len(chosen.candidates))
         free = observers.ceilings(Question(kind, question.text, question.answer))
         assert free.order_blind == pytest.approx(1 / len(question.candidates))
+
+
+@pytest.mark.parametrize("kind", ORDERED)
+def test_every_answer_that_the_frames_leave_open_comes_equally_often(kind: str) -> None:
+    """What the ceilings take for granted: that no order is drawn more often than another."""
+    counts: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for seed in range(300):
+        scene = make_scene(seed, story=KIND_STORIES[kind][0])
+        question = QUESTION_KINDS[kind](scene, Random(seed))
+        assert question is not None
+        pool = sorted(question.candidates)
+        counts[len(pool)][pool.index(question.answer)] += 1
+    for answers, times in counts.items():
+        expected = times.total() / answers
+        apart = sum((times[place] - expected) ** 2 / expected for place in range(answers))
+        assert apart < MOST_APART[answers], (answers, times)
 
 
 @pytest.mark.parametrize("kind", ORDER_FREE)

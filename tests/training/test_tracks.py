@@ -12,6 +12,7 @@ from st_llm_cli.recipe import load_recipe
 from st_llm_cli.recipe.schema import Recipe
 from st_llm_cli.recipe.sources import Shapes
 from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, MovingShape, Scene, Segment
+from st_llm_cli.shapes.world import TRAIN_SEEDS
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.shapes import draw_shapes, shapes_vocabulary
 from st_llm_cli.training.tokenizer import word_tokenizer
@@ -96,6 +97,13 @@ def test_a_clip_follows_from_seed_and_index() -> None:
     assert first.frames is not None and other.frames is not None
     assert (first.frames == again.frames).all() and first.scene == again.scene
     assert (first.frames != other.frames).any()
+
+
+def test_scenes_of_evaluation_are_never_followed() -> None:
+    clips = TrackStream(small_recipe(TRACKS).training[0], 1, 16)
+    scenes = [clips[index].scene for index in range(len(clips))]
+    assert len({scene.seed for scene in scenes if scene is not None}) == len(scenes) > 10
+    assert all(scene is not None and scene.seed in TRAIN_SEEDS for scene in scenes)
 
 
 def two_layers(stage: dict[str, Any]) -> Recipe:

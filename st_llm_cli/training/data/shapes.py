@@ -60,7 +60,7 @@ def draw_shapes(source: Shapes, rng: Random, num_frames: int, resolution: int, m
 
 def draw_scene(source: Shapes, rng: Random) -> Scene:
     """Draw a scene that training may show."""
-    seed, world = rng.randrange(len(TRAIN_SEEDS)), WORLDS[source.world]
+    seed, world = rng.choice(TRAIN_SEEDS), WORLDS[source.world]
     if source.kind == "images":
         return world.make_picture(seed, num_objects=source.num_objects)
     if source.world == "plain":

@@ -6,8 +6,9 @@ import pytest
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.recipe.sources import Shapes, Video
+from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS
 from st_llm_cli.training.data.example import sample_rng
-from st_llm_cli.training.data.shapes import draw_shapes
+from st_llm_cli.training.data.shapes import draw_scene, draw_shapes
 from st_llm_cli.training.data.stream import ExampleStream
 from tests.training.small import small_recipe
 
@@ -64,6 +65,15 @@ def test_scenes_have_as_many_objects_as_asked_for() -> None:
         source = Shapes(questions_per_clip=1, captions=0.0, kinds=("count",), num_objects=number)
         answers = {draw_shapes(source, Random(seed), 3, 16).tasks[0].answer for seed in range(20)}
         assert answers == {word}
+
+
+@pytest.mark.parametrize(
+    "source", [Shapes(), Shapes(world="rich"), Shapes(kind="images"), Shapes(kind="images", world="rich")]
+)
+def test_scenes_of_evaluation_are_never_drawn(source: Shapes) -> None:
+    seeds = [draw_scene(source, Random(number)).seed for number in range(50)]
+    assert all(seed in TRAIN_SEEDS and seed not in EVAL_SEEDS for seed in seeds)
+    assert max(seeds) > len(TRAIN_SEEDS) / 2 and len(set(seeds)) == len(seeds)
 
 
 def test_an_unknown_kind_of_question_is_refused() -> None:
