@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -195,18 +195,22 @@ def _choice_rows(
     questions: Mapping[str, Sequence[Question]],
     observers: Mapping[str, Observers],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Multiple-choice rows of each kind; the right option takes every letter in turn."""
+    """Multiple-choice rows of each kind; among so many options the right one takes every letter in turn."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    asked: Counter[tuple[str, int]] = Counter()  # by kind and number of options
     for clip in clips:
         for free in questions[clip.video]:
             rng = Random(f"{clip.scene.seed} {free.kind} options")
-            question = world.with_options(free, clip.scene, rng, len(rows[free.kind]))
+            question = world.with_options(free, clip.scene, rng, 0)
             if question is None:
                 continue
+            right, *wrong = question.candidates
+            place = asked[free.kind, len(wrong)] % len(question.candidates)
+            asked[free.kind, len(wrong)] += 1
             row: dict[str, Any] = {
                 "video": clip.video,
                 "question": question.text,
-                "candidates": list(question.candidates),
+                "candidates": [*wrong[:place], right, *wrong[place:]],
                 "answer": question.answer,
             }
             rows[free.kind].append(row | asdict(observers[clip.video].ceilings(question)))

@@ -43,6 +43,24 @@ def test_letters_take_turns(folder: Path) -> None:
     assert letters == {0: 2, 1: 2, 2: 2, 3: 2}
 
 
+def test_letters_take_turns_among_questions_with_equally_many_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "write_video", lambda scene, path, encoding: path.touch())
+    write_folder(tmp_path, 112, world="rich")
+    rows = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "json").iterdir()}
+    several = 0
+    for kind, found in rows.items():
+        options = {len(row["candidates"]) for row in found}
+        several += len(options) > 1
+        for number in options:
+            own = [
+                row["candidates"].index(row["answer"]) for row in found if len(row["candidates"]) == number
+            ]
+            assert own == [turn % number for turn in range(len(own))], kind
+    assert several >= 2
+
+
 def test_free_questions_name_their_kind(folder: Path) -> None:
     rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
     assert all(list(row) == ["video", "kind", "question", "answer", *CEILINGS] for row in rows)
