@@ -81,7 +81,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Benchmark shapes: draw the plain world, or the rich one (docs/shapes.md).",
+            help="Benchmark shapes: draw the plain world, which is quick, or the rich one, in which only "
+            "time tells what comes when (docs/shapes.md).",
             rich_help_panel=WHAT,
         ),
     ] = None,
