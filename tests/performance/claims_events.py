@@ -15,7 +15,7 @@ from st_llm_cli.model.tokenizers import save_tokenizers
 from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens.store import TokenCache
-from tests.performance.claims_files import held_out, write_clips
+from tests.performance.claims_files import cache_beside, held_out, train_on, write_clips
 from tests.performance.claims_rows import Places, Row, answers, settings, stllm, trained
 from tests.performance.event_clips import ORDER, event_clip, event_questions, event_scene, order_blind
 
@@ -49,7 +49,6 @@ class EventRuns:
     def __init__(self, output: Path) -> None:
         self.output = output
         self.clips = output / "events"
-        self.cache = output / "tokens"
         self.start = _pictures(output)
         write_clips(self.clips, TRAINING, "train", event_clip)
         self.asked = write_clips(self.clips, HELD_OUT, "held-out", event_clip)
@@ -57,12 +56,8 @@ class EventRuns:
     def measure(self, variant: str, seed: int) -> Row:
         """Train a variant and ask its result about held-out clips."""
         folder = self.output / f"events-{variant.replace(' ', '')}-{seed}"
-        data = {"annotations": self.clips / "train.json", "media": self.clips}
-        own = [f"stages.1.train.data.0.videochat2.{key}={path}" for key, path in data.items()]
-        own += [f"model.checkpoint={self.start}", f"stages.1.train.seed={seed}", *VARIANTS[variant]]
-        recipe = ["recipes/claims/events.yaml", "--output", str(folder), "--cache", str(self.cache)]
-        stllm("run", *recipe, *settings(own))
-        model = load_model(str(folder), cache=TokenCache(self.cache))
+        train_on("events", folder, self.clips, self.start, seed, VARIANTS[variant])
+        model = load_model(str(folder), cache=TokenCache(cache_beside(folder)))
         right = {str(frames): answers(model, held_out(model, self.asked, frames)) for frames in FRAMES}
         return Row(variant, seed, *trained(folder), right)
 

@@ -12,6 +12,7 @@ from st_llm_cli.shapes.scene import Scene
 from st_llm_cli.stages.video_model import VideoModel
 from st_llm_cli.training.data.example import Example, Task
 from st_llm_cli.video.request import Request
+from tests.performance.claims_rows import settings, stllm
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,29 @@ def write_clips(folder: Path, seeds: range, name: str, clip_of: ClipOf) -> Path:
         entries.append({"video": video, "QA": asked})
     annotations.write_text(json.dumps(entries), encoding="utf-8")
     return annotations
+
+
+def train_on(recipe: str, folder: Path, clips: Path, start: str, seed: int, own: Sequence[str]) -> None:
+    """Run a recipe of `recipes/claims` on the clips that were written for training.
+
+    Args:
+        recipe: Its name; first it fills the cache, then it trains.
+        folder: Run folder; the cache lies beside it.
+        clips: Folder of the clips.
+        start: Checkpoint to start from.
+        seed: Of the training stage.
+        own: Settings of the variant.
+    """
+    data = {"annotations": clips / "train.json", "media": clips}
+    given = [f"stages.1.train.data.0.videochat2.{key}={path}" for key, path in data.items()]
+    given += [f"model.checkpoint={start}", f"stages.1.train.seed={seed}", *own]
+    places = ["--output", str(folder), "--cache", str(cache_beside(folder))]
+    stllm("run", f"recipes/claims/{recipe}.yaml", *places, *settings(given))
+
+
+def cache_beside(folder: Path) -> Path:
+    """The token cache that all runs beside each other share."""
+    return folder.parent / "tokens"
 
 
 def requests(model: VideoModel, annotations: Path, frames: int) -> Iterator[Request]:

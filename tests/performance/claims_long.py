@@ -16,8 +16,8 @@ from st_llm_cli.model.tokenizers import save_tokenizers
 from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens.store import TokenCache
-from tests.performance.claims_files import held_out, requests, write_clips
-from tests.performance.claims_rows import Row, answers, settings, stllm, trained
+from tests.performance.claims_files import cache_beside, held_out, requests, train_on, write_clips
+from tests.performance.claims_rows import Row, answers, trained
 from tests.performance.long_clips import FRAMES, long_clip
 
 LOCAL = 16
@@ -56,7 +56,6 @@ class LongRuns:
     def __init__(self, start: str, output: Path) -> None:
         self.output = output
         self.clips = output / "long"
-        self.cache = output / "tokens"
         self.starts = {name: start for name in VARIANTS}
         self.starts["global-local"] = str(with_adapter(start, output / "start-global-local"))
         write_clips(self.clips, TRAINING, "train", long_clip)
@@ -65,11 +64,7 @@ class LongRuns:
     def measure(self, variant: str, seed: int) -> LongRow:
         """Train a variant and ask its result about held-out clips."""
         folder = self.output / f"{variant.replace(' ', '')}-{seed}"
-        data = {"annotations": self.clips / "train.json", "media": self.clips}
-        own = [f"stages.1.train.data.0.videochat2.{key}={path}" for key, path in data.items()]
-        own += [f"model.checkpoint={self.starts[variant]}", f"stages.1.train.seed={seed}", *VARIANTS[variant]]
-        recipe = ["recipes/claims/long.yaml", "--output", str(folder), "--cache", str(self.cache)]
-        stllm("run", *recipe, *settings(own))
+        train_on("long", folder, self.clips, self.starts[variant], seed, VARIANTS[variant])
         return LongRow(variant, seed, *trained(folder), *self._asked(folder, variant))
 
     def _asked(self, folder: Path, variant: str) -> tuple[dict[str, str], int, float, float]:
@@ -80,7 +75,7 @@ class LongRuns:
         for _, clip in islice(model.read_clips(requests(model, self.asked, frames)), LOOKED_AT):
             model.looked(clip)
         looked = time.monotonic()
-        clips = held_out(load_model(str(folder), cache=TokenCache(self.cache)), self.asked, frames)
+        clips = held_out(load_model(str(folder), cache=TokenCache(cache_beside(folder))), self.asked, frames)
         asked = time.monotonic()
         right = answers(model, clips)
         costs = (looked - began) / LOOKED_AT, (time.monotonic() - asked) / len(clips)
