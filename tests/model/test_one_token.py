@@ -432,14 +432,20 @@ def test_a_graph_is_recorded_after_one_run_that_is_not_and_replayed(monkeypatch:
     assert cuda.calls[6:] == ["replay", "replay"]
 
 
+def read_all_with(monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> Cuda:
+    """Write with a pretended recorder of CUDA graphs: the answer is right whatever it does."""
+    model, new = model_of(), ids_of(40, seed=1)
+    expected = read_all(model, begun(model, ids_of(9)), new)
+    cuda = Cuda(monkeypatch, fails=fails)
+    monkeypatch.setitem(one_token.RECORDERS, "cpu", one_token._cuda_graph)
+    torch.testing.assert_close(read_all(model, begun(model, ids_of(9)), new), expected, rtol=1e-4, atol=1e-4)
+    return cuda
+
+
 def test_a_graph_that_cannot_be_recorded_leaves_the_device_able_to_draw_and_the_answer_right(
     recordings: list[Run], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model, new = model_of(), ids_of(40, seed=1)
-    expected = read_all(model, begun(model, ids_of(9)), new)
-    cuda = Cuda(monkeypatch, fails=True)
-    monkeypatch.setitem(one_token.RECORDERS, "cpu", one_token._cuda_graph)
-    torch.testing.assert_close(read_all(model, begun(model, ids_of(9)), new), expected, rtol=1e-4, atol=1e-4)
+    cuda = read_all_with(monkeypatch, fails=True)
     assert cuda.calls == ["wait", "begin", "end", "a state in which nothing is recorded", "wait"]
     assert "previous error during capture" in caplog.text
 
@@ -448,11 +454,7 @@ def test_a_graph_that_gives_something_else_is_not_used(
     recordings: list[Run], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Pretended replays do nothing, so that what they give is what was recorded, of another position."""
-    model, new = model_of(), ids_of(40, seed=1)
-    expected = read_all(model, begun(model, ids_of(9)), new)
-    cuda = Cuda(monkeypatch, fails=False)
-    monkeypatch.setitem(one_token.RECORDERS, "cpu", one_token._cuda_graph)
-    torch.testing.assert_close(read_all(model, begun(model, ids_of(9)), new), expected, rtol=1e-4, atol=1e-4)
+    cuda = read_all_with(monkeypatch, fails=False)
     assert cuda.calls[-1] == "replay"
     assert cuda.calls.count("replay") == 1
     assert "differs" in caplog.text
