@@ -174,7 +174,7 @@ def zero_stage(stage: Train) -> int | None:
         RecipeError: If the configuration cannot be read.
     """
     config = deepspeed_config(stage)
-    return None if config is None else int(config.get("zero_optimization", {}).get("stage", 0))
+    return None if config is None else int(config["zero_optimization"].get("stage", 0))
 
 
 def casts_weights(stage: Train) -> bool:
@@ -184,9 +184,9 @@ def casts_weights(stage: Train) -> bool:
 
 def offloads(stage: Train) -> bool:
     """Whether the optimiser's state is kept in main memory."""
-    config = deepspeed_config(stage) or {}
-    target = config.get("zero_optimization", {}).get("offload_optimizer") or {}
-    return target.get("device", "none") != "none"
+    config = deepspeed_config(stage)
+    target = None if config is None else config["zero_optimization"].get("offload_optimizer")
+    return target is not None and target.get("device", "none") != "none"
 
 
 def _check_precision(stage: Train) -> None:
