@@ -8,7 +8,7 @@ import torch
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe
-from st_llm_cli.stages.clip_tokens import SeenClip
+from st_llm_cli.stages.clip_tokens import ClipTokens, SeenClip
 from st_llm_cli.stages.feature_jobs import training_requests
 from st_llm_cli.stages.train import run
 from st_llm_cli.stages.training_tokens import tokens_for_training, training_level, why_not_in_training
@@ -103,6 +103,30 @@ def test_a_model_that_deepspeed_casts_fills_the_cache_all_the_same(
     assert (cache.use.misses, again.use.hits, again.use.misses) == (5, 5, 0)
     assert all(torch.equal(one, other) for one, other in zip(filling, warm, strict=True))
     assert all(map(torch.equal, filling, look(plain, TokenCache(tmp_path / "other"))))
+
+
+def test_the_encoder_beside_a_cast_model_follows_it_to_its_device(
+    data: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = micro_checkpoint(tmp_path / "start")
+    stage = {"freeze": FROZEN, "deepspeed": "zero2", "precision": "bfloat16"}
+    recipe = recipe_of(folder, data, stage=stage, tokens={"cache": "required"})
+    model = load_checkpoint(str(folder), dtype="float32").model
+    tokens, _ = tokens_for_training(recipe, recipe.training[0], model, TokenCache(tmp_path / "cache"), folder)
+    assert tokens is not None
+    model.to("meta", torch.bfloat16)  # stands for a GPU, to which DeepSpeed moves the model
+    encoded_on: list[set[tuple[str, torch.dtype]]] = []
+
+    def encode_batch(self: ClipTokens, frames: torch.Tensor) -> torch.Tensor:
+        weights = [*self.model.vision_model.parameters(), *self.model.qformer.parameters()]
+        encoded_on.append({(weight.device.type, weight.dtype) for weight in weights})
+        return torch.zeros(len(frames), 1, 1)
+
+    monkeypatch.setattr(ClipTokens, "_encode_batch", encode_batch)
+    (request, *_) = training_requests(recipe, recipe.training[0], model.config.image_size)
+    ((_, clip),) = tokens.clips([request])
+    assert isinstance(clip, SeenClip)
+    assert encoded_on == [{("meta", torch.float32)}]
 
 
 def test_a_clip_that_cannot_be_read_is_replaced_here_too(tmp_path: Path) -> None:
