@@ -48,9 +48,9 @@ def room_of(module: str) -> str | None:
 def imports_of(tree: ast.AST, module: str, everywhere: bool) -> Iterator[str]:
     """Our own modules that a file imports, by full name.
 
-    With `everywhere` also inside functions and under TYPE_CHECKING: the floors hold for those too.
+    With `everywhere` also under TYPE_CHECKING: the floors hold for types too.
     """
-    for node in ast.walk(tree) if everywhere else at_import_time(tree):
+    for node in ast.walk(tree) if everywhere else at_run_time(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name.startswith("st_llm_cli"))
         elif isinstance(node, ast.ImportFrom):
@@ -61,15 +61,13 @@ def imports_of(tree: ast.AST, module: str, everywhere: bool) -> Iterator[str]:
                     yield inner if inner in MODULES else node.module
 
 
-def at_import_time(tree: ast.AST) -> Iterator[ast.AST]:
-    """Nodes that run when the module is imported."""
+def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """Nodes that run when the module is imported or its functions are called."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue
         yield node
-        yield from at_import_time(node)
+        yield from at_run_time(node)
 
 
 TREES = {module_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in FILES}

@@ -101,7 +101,8 @@ def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, s
 
 def _evaluate(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, *, quiet: bool) -> None:
     """Measure, write the report and show the scores; with `quiet` only write."""
-    from st_llm_cli.stages.run import evaluate, plan_of
+    from st_llm_cli.stages.eval_plan import plan_of
+    from st_llm_cli.stages.run import evaluate
 
     stage = recipe.stages[step.number].eval
     assert stage is not None

@@ -12,6 +12,7 @@ from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.choice import PROMPT_STYLES
 from st_llm_cli.bench.sample import Media, Sample
 from st_llm_cli.errors import UsageError, nearest
+from st_llm_cli.recipe.other_stages import Evaluate
 
 ANSWERS = ("options", "generate")
 SOUND_SAMPLERS = {"released_mvbench": "mvbench", "released_chat": "uniform", "uniform": "uniform"}
@@ -43,6 +44,22 @@ class Plan:
     """How multiple-choice questions are put: key of `PROMPT_STYLES`."""
     world: str | None = None
     """Benchmark `shapes`: the world to draw where the folder holds no clips; None: plain."""
+
+
+def plan_of(stage: Evaluate) -> Plan:
+    """What an `eval` stage asks for."""
+    return Plan(
+        stage.bench,
+        Path(stage.data),
+        answer=stage.answer or ("generate" if stage.released else "options"),
+        num_frames=stage.frames,
+        released=stage.released,
+        tasks=stage.tasks,
+        limit=stage.limit,
+        seed=stage.seed,
+        max_new_tokens=stage.max_new_tokens,
+        world=stage.world,
+    )
 
 
 def benchmark_named(name: str) -> Benchmark:

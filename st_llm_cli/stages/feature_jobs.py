@@ -12,10 +12,9 @@ from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.clip_tokens import ClipTokens, default_level
 from st_llm_cli.stages.eval import clip_request
-from st_llm_cli.stages.eval_plan import Plan, askable, load, missing_media
+from st_llm_cli.stages.eval_plan import Plan, askable, load, missing_media, plan_of
 from st_llm_cli.stages.extract_features import Outcome, Tally, Wish, extract
 from st_llm_cli.stages.familiar import looks_like_shapes
-from st_llm_cli.stages.run import plan_of
 from st_llm_cli.stages.training_tokens import trained_parts, training_level, why_not_in_training
 from st_llm_cli.training.data.draw import view_of
 from st_llm_cli.training.data.sources import open_checked

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
-from st_llm_cli.recipe.other_stages import Evaluate
-from st_llm_cli.stages.eval_plan import Plan, askable, benchmark_named, check_plan, load
+from st_llm_cli.stages.eval_plan import askable, benchmark_named, check_plan, load, plan_of
 from st_llm_cli.stages.run_folder import claimed, write_run_file
 
 if TYPE_CHECKING:
@@ -77,22 +76,6 @@ def check_evaluations(recipe: Recipe) -> None:
             check_plan(plan_of(stage.eval))
             if not Path(stage.eval.data).exists() and stage.eval.bench != "shapes":
                 raise UsageError("no such folder", where=stage.eval.data, fix="correct eval.data")
-
-
-def plan_of(stage: Evaluate) -> Plan:
-    """What an `eval` stage asks for."""
-    return Plan(
-        stage.bench,
-        Path(stage.data),
-        answer=stage.answer or ("generate" if stage.released else "options"),
-        num_frames=stage.frames,
-        released=stage.released,
-        tasks=stage.tasks,
-        limit=stage.limit,
-        seed=stage.seed,
-        max_new_tokens=stage.max_new_tokens,
-        world=stage.world,
-    )
 
 
 def evaluate(
