@@ -19,12 +19,18 @@ from st_llm_cli.errors import TrainingError, UsageError
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 20.0
-"""How long the others may take to find out by themselves that a process has failed."""
+SECONDS_TO_WRITE = 20.0
+"""How long process 0 may take to end what it is at, once another was killed: it may be writing a result."""
+SECONDS_TO_SPEAK = 2.0
+"""How long the others may take to end where nothing but their words can be lost."""
 SECONDS_BETWEEN_LOOKS = 0.5
 NOTED = "its last words:"
+REFUSES = "stllm: error: "
+"""What an error begins with that says what, where and what to do."""
 LOST = 3
 """Exit code of a process that failed because another had ended."""
+STOPPED = 130
+"""Exit code of a process that was told to stop."""
 LAUNCHER = "STLLM_LAUNCHER"
 """Environment variable that tells a process which one has started it."""
 
@@ -72,7 +78,7 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
 
     Raises:
         UsageError: If there are fewer GPUs.
-        TrainingError: If a process other than the first failed alone: with its last words.
+        TrainingError: If a process other than the first failed alone: with its error, or its last words.
     """
     from st_llm_cli.training.scale import environment_of, free_port
 
@@ -93,7 +99,7 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
         if rank == 0 and code > 0:
             return code  # it has said why itself
         said = "" if rank == 0 else errors[rank - 1].read_text(encoding="utf-8", errors="replace").strip()
-        raise TrainingError(_end_of(code, said), where=f"process {rank}", fix=_fix(code))
+        raise _error_of(rank, code, said)
 
 
 class Processes:
@@ -138,16 +144,17 @@ class Processes:
 
     def wait(self) -> tuple[int, int] | None:
         """Wait for all of them; number and exit code of the one that failed, and not for another's sake."""
-        first: tuple[int, int] | None = None
+        ended: dict[int, int] = {}  # those that failed, in the order of their ends
         deadline = float("inf")
         while any(process.poll() is None for process in self.all) and time.monotonic() < deadline:
             for rank, process in enumerate(self.all):
-                if first is None and process.poll():
-                    first = rank, process.returncode
-                    deadline = time.monotonic() + GRACE_SECONDS
+                if rank not in ended and process.poll():
+                    ended[rank] = process.returncode
+                    deadline = min(deadline, time.monotonic() + _grace(rank, process.returncode))
             time.sleep(0.1)
         failed = [(rank, code) for rank, process in enumerate(self.all) if (code := process.poll())]
         guilty = [each for each in failed if each[1] != LOST] or failed
+        first = next(iter(ended.items()), None)
         if first in guilty and guilty[0][0] != 0:  # where all failed alike, process 0 has said why
             return first
         return next(iter(guilty), None)
@@ -168,9 +175,25 @@ def _check_gpus(processes: int) -> None:
         raise UsageError(f"there are {there} GPUs here", where=f"--gpus {processes}", fix=f"--gpus {there}")
 
 
-def _end_of(code: int, said: str) -> str:
+def _grace(rank: int, code: int) -> float:
+    """Seconds until the others are ended, once a process has failed.
+
+    On a GPU they may wait for it for minutes. Process 0 alone writes what is to last, and waits for the
+    others before it writes anything that they could refuse; so it may be at that only where one was killed,
+    left alone or told to stop.
+    """
+    refused = code > 0 and code not in (LOST, STOPPED)
+    return SECONDS_TO_SPEAK if rank == 0 or refused else SECONDS_TO_WRITE
+
+
+def _error_of(rank: int, code: int, said: str) -> TrainingError:
+    where = f"process {rank}"
+    _, refuses, error = f"\n{said}".rpartition(f"\n{REFUSES}")
+    if code > 0 and refuses:
+        return TrainingError(error, where=where)
+    last = said.splitlines()[-1] if said else ""
     end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-    return f"{end}; {NOTED} {said.splitlines()[-1]}" if said else end
+    return TrainingError(f"{end}; {NOTED} {last}" if last else end, where=where, fix=_fix(code))
 
 
 def _fix(code: int) -> str:
