@@ -100,7 +100,7 @@ def train(
     - `stllm train my.yaml --gpus 8 --set stages.0.train.deepspeed=zero2`
     """
     from st_llm_cli.recipe import load_recipe
-    from st_llm_cli.stages.train import run
+    from st_llm_cli.stages.train import complete_result, run
     from st_llm_cli.training.scale import check_deepspeed_files, is_main_process
 
     loaded = load_recipe(recipe, settings or ())
@@ -125,7 +125,7 @@ def train(
         loaded = load_recipe(recipe, settings)
     several = Several(recipe, settings, folder, gpus, hostfile, cache, debug)
     check_deepspeed_files(loaded.training)
-    if several.wanted:
+    if several.wanted and complete_result(loaded, folder, until) is None:
         options = ["--json"] if as_json else []
         raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
     tokens = open_cache(cache)

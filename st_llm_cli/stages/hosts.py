@@ -14,13 +14,14 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, TextIO
 
 from st_llm_cli.errors import TrainingError, UsageError
 from st_llm_cli.stages.launch import Processes, run_here
-from st_llm_cli.stages.run_folder import STOP
+from st_llm_cli.stages.run_folder import STOP, forget_stop
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ def run_on_hosts(
 
     Raises:
         UsageError: If there is no such file, or it says something else.
-        TrainingError: If a launcher is not installed, or a machine is not reached.
+        TrainingError: If a launcher is not installed, a machine is not reached, or another process writes to
+            the run folder, to which a signal would not be meant.
+        DataError: If the run folder cannot be written to.
     """
     hosts = read_hosts(hostfile)
     if set(hosts) <= {"localhost", "127.0.0.1", socket.gethostname()} and len(hosts) == 1:
@@ -66,11 +69,13 @@ def run_on_hosts(
     command = [launcher, "--hostfile", str(hostfile), *count, "--force_multi", "--no_local_rank", "--quiet"]
     command += ["--module", "st_llm_cli", *map(_quoted, arguments)]
     stop = output / STOP
-    stop.unlink(missing_ok=True)  # it was for a run that is over
+    forget_stop(output)
     with Machines(stop, list(hosts)) as machines:
         machines.begin(command, results=results)
         failed = machines.wait()
-    stop.unlink(missing_ok=True)
+    if stop.exists():
+        with suppress(TrainingError):  # of a run that another command has begun in the folder meanwhile
+            forget_stop(output)
     return 0 if failed is None else max(failed[1], 1)
 
 

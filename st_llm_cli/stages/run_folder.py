@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ DONE = ("metrics.jsonl", "checkpoints/*", "work/*/checkpoint-*", "eval/*", "extr
 """What is in a run folder once anything was done; until then a new recipe may have it."""
 CHANGEABLE = ("save_every", "log_every", "report_to", "max_failures", "gradient_checkpointing")
 """Settings of a training stage that say how it goes, not what it learns."""
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
@@ -48,6 +51,26 @@ def claimed(output: Path, recipe: Recipe) -> Iterator[None]:
         yield
 
 
+def forget_stop(output: Path) -> None:
+    """Remove the file that told a run to stop, where that one is over.
+
+    Raises:
+        TrainingError: If a process still writes to the folder, to which the file may be addressed, or it is
+            no run's.
+        DataError: If it cannot be written to.
+    """
+    if output.exists():
+        _refuse_foreign(output)
+        with _held(output):
+            (output / STOP).unlink(missing_ok=True)
+
+
+def is_of(output: Path, recipe: Recipe) -> bool:
+    """Whether what a run folder holds was learnt by this recipe, if not with each setting of how it goes."""
+    path = output / RECIPE
+    return path.exists() and (_says(path, recipe) or _learns_the_same(path, recipe))
+
+
 def _refuse_foreign(output: Path) -> None:
     """Refuse what was not made by a run, before anything is written to it."""
     if not output.exists() or any((output / name).exists() for name in (RECIPE, LOCK)):
@@ -63,6 +86,11 @@ def _held(output: Path) -> Iterator[None]:
     path = output / LOCK
     try:
         output.mkdir(parents=True, exist_ok=True)
+        if not os.access(output, os.W_OK):  # an old lock in it might be written to all the same
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _cannot_write(output, error) from error
+    try:
         file = path.open("ab")
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -79,9 +107,9 @@ def _held(output: Path) -> Iterator[None]:
 
 
 def _claim(output: Path, recipe: Recipe) -> None:
-    path, text = output / RECIPE, dump_recipe(recipe)
+    path = output / RECIPE
     if path.exists():
-        if path.read_text(encoding="utf-8") == text:
+        if _says(path, recipe):
             return
         if _learns_the_same(path, recipe):
             log.warning("%s goes on with other settings, which leave what is learnt as it is", output)
@@ -90,7 +118,7 @@ def _claim(output: Path, recipe: Recipe) -> None:
             raise TrainingError(what, where=str(output), fix="give another --output")
         else:
             shutil.rmtree(output / START, ignore_errors=True)
-    write_run_file(path, text)
+    write_run_file(path, dump_recipe(recipe))
 
 
 def write_run_file(path: Path, text: str) -> None:
@@ -106,8 +134,13 @@ def write_run_file(path: Path, text: str) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> DataError:
+    remedy = "make it writable" if error.errno in FORBIDDEN else "make room"
     what = f"cannot be written: {error.strerror}"
-    return DataError(what, where=str(path), fix="make room, or give another --output")
+    return DataError(what, where=str(path), fix=f"{remedy}, or give another --output")
+
+
+def _says(path: Path, recipe: Recipe) -> bool:
+    return path.read_text(encoding="utf-8") == dump_recipe(recipe)
 
 
 def _learns_the_same(before: Path, recipe: Recipe) -> bool:

@@ -23,7 +23,7 @@ from st_llm_cli.errors import RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.environment import describe_environment
-from st_llm_cli.stages.run_folder import STOP, claimed
+from st_llm_cli.stages.run_folder import STOP, claimed, is_of
 
 if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
@@ -54,6 +54,8 @@ def run(
 ) -> TrainResult:
     """Run every training stage of a recipe that has no result in the folder yet.
 
+    A run that is complete is only looked at, so its folder may be one that cannot be written to.
+
     Args:
         recipe: The recipe.
         output: Run folder; made where missing.
@@ -73,11 +75,9 @@ def run(
     from st_llm_cli.training.plot import plot_losses
     from st_llm_cli.training.scale import is_main_process, prepare_environment
 
-    names = [stage.name for stage in recipe.training]
-    if until is not None and until not in names:
-        raise UsageError(f"no training stage '{until}'", where="--until", fix=f"one of {', '.join(names)}")
-    if not recipe.training:
-        raise RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
+    complete = complete_result(recipe, output, until)
+    if complete is not None:
+        return complete
     from st_llm_cli.training.data.sources import open_checked
 
     prepare_environment(recipe.training)
@@ -90,6 +90,39 @@ def run(
     return result
 
 
+def complete_result(recipe: Recipe, output: Path, until: str | None = None) -> TrainResult | None:
+    """Find what a run has come to, if nothing is left to do.
+
+    Args:
+        recipe: The recipe.
+        output: Run folder.
+        until: As for `run`.
+
+    Returns:
+        The result, None if a stage is missing or the folder belongs to another recipe.
+
+    Raises:
+        UsageError: If there is no stage of the name given.
+        RecipeError: If the recipe trains nothing.
+    """
+    results = _results(recipe, output, until)
+    if not is_of(output, recipe) or not all(result.exists() for result in results.values()):
+        return None
+    return TrainResult(list(results.values())[-1], (), tuple(results))
+
+
+def _results(recipe: Recipe, output: Path, until: str | None) -> dict[str, Path]:
+    """Name the result of each training stage, up to the last one to run."""
+    names = [stage.name for stage in recipe.training]
+    if until is not None and until not in names:
+        raise UsageError(f"no training stage '{until}'", where="--until", fix=f"one of {', '.join(names)}")
+    if not names:
+        raise RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
+    last = len(names) if until is None else names.index(until) + 1
+    folder = output / "checkpoints"
+    return {name: folder / f"{name}-{number}" for number, name in enumerate(names[:last], start=1)}
+
+
 def _train_stages(
     recipe: Recipe,
     sources: dict[str, list[Source]],
@@ -100,16 +133,14 @@ def _train_stages(
 ) -> TrainResult:
     trained, skipped = [], []
     start: Path | None = None
-    for number, stage in enumerate(recipe.training, start=1):
-        result = output / "checkpoints" / f"{stage.name}-{number}"
+    results = _results(recipe, output, until)
+    for stage, result in zip(recipe.training, results.values(), strict=False):
         if result.exists():
             skipped.append(stage.name)
         else:
             _train(recipe, stage, sources[stage.name], start, output, result, listener, cache)
             trained.append(stage.name)
         start = result
-        if stage.name == until:
-            break
     return TrainResult(result, tuple(trained), tuple(skipped))
 
 

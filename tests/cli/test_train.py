@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from st_llm_cli.stages import launch
 from st_llm_cli.stages.video_model import load_model
 from tests.cli.conftest import Stllm
 from tests.training.small import small_recipe
@@ -40,6 +41,16 @@ def test_json_names_the_checkpoint_and_the_stages(stllm: Stllm, recipe: Path, tm
     again = stllm("train", recipe, "--output", run, "--json")
     assert json.loads(again.out)["skipped"] == ["videos"]
     assert "stage 'videos' was done already" in again.err
+
+
+def test_no_processes_are_started_for_a_run_that_is_complete(
+    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    assert stllm("train", recipe, "--output", run).code == 0
+    monkeypatch.setattr(launch, "run_here", None)
+    again = stllm("train", recipe, "--output", run, "--gpus", "2")
+    assert again.code == 0 and "stage 'videos' was done already" in again.err
 
 
 def test_the_run_folder_is_named_after_the_recipe(

@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 
 from st_llm_cli.errors import TrainingError, UsageError
 from st_llm_cli.stages import hosts as hosts_module
+from st_llm_cli.stages import run_folder
 from st_llm_cli.stages.hosts import Machines, read_hosts, run_on_hosts
+from st_llm_cli.stages.run_folder import claimed
+from tests.training.small import small_recipe
 
 RUN = Path("run-of-this-test")
 """A run folder that nobody has made."""
@@ -31,6 +35,12 @@ for machine in $(echo "$machines" | tr , ' '); do
 done
 exit $code
 """
+
+
+def claim(run: Path) -> None:
+    """Make a run folder in which nobody works."""
+    with claimed(run, small_recipe({})):
+        pass
 
 
 @pytest.fixture
@@ -143,7 +153,7 @@ def test_a_signal_to_stop_becomes_a_file_once_there_is_something_to_save(
 ) -> None:
     launcher, ready, run = tmp_path / "launcher", tmp_path / "ready", tmp_path / "run"
     if begun:
-        run.mkdir()
+        claim(run)
         (run / "stop").touch()  # of a run that is over
     launcher.write_text(
         f"#!/bin/sh\ntrap 'exit 42' TERM\ntest -e {run}/stop || touch {ready}\n"
@@ -160,6 +170,39 @@ def test_a_signal_to_stop_becomes_a_file_once_there_is_something_to_save(
     threading.Thread(target=stop).start()
     assert run_on_hosts(["train"], hosts, gpus=None, output=run) == (130 if begun else 42)
     assert not (run / "stop").exists()
+
+
+def test_a_second_command_in_a_run_folder_leaves_the_first_alone(
+    network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts_module, "_launcher", lambda: "/bin/false")
+    monkeypatch.setattr(run_folder, "SECONDS_TO_END", 0.0)
+    with claimed(tmp_path / "run", small_recipe({})):
+        (tmp_path / "run" / "stop").touch()  # meant for the first
+        with pytest.raises(TrainingError, match="another process trains or measures in this run folder"):
+            run_on_hosts(["train"], hosts, gpus=None, output=tmp_path / "run")
+    assert (tmp_path / "run" / "stop").exists()
+
+
+def test_a_command_that_comes_too_late_for_the_lock_leaves_the_first_alone(
+    network: None, hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one begins between the look at the lock and the start of the machines, and is told to stop."""
+    run = tmp_path / "run"
+    claim(run)
+    monkeypatch.setattr(run_folder, "SECONDS_TO_END", 0.0)
+    with ExitStack() as first:
+
+        class Refused(Machines):
+            def begin(self, command: list[str], *, results: bool) -> None:
+                first.enter_context(claimed(run, small_recipe({})))
+                (run / "stop").touch()
+                super().begin(["sh", "-c", "exit 1"], results=results)
+
+        monkeypatch.setattr(hosts_module, "Machines", Refused)
+        monkeypatch.setattr(hosts_module, "_launcher", lambda: "deepspeed")
+        assert run_on_hosts(["train"], hosts, gpus=None, output=run) == 1
+    assert (run / "stop").exists()
 
 
 def test_what_launchers_say_of_themselves_is_not_shown(

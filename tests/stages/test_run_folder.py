@@ -1,5 +1,7 @@
 import errno
+import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from st_llm_cli.errors import DataError, TrainingError
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages import run_folder
-from st_llm_cli.stages.run_folder import claimed, write_run_file
+from st_llm_cli.stages.run_folder import claimed, forget_stop, write_run_file
 from tests.training.small import small_recipe
 
 HOLD = """
@@ -95,6 +97,48 @@ def test_a_folder_that_another_process_writes_to_is_refused_until_its_end(
     holder.kill()
     holder.communicate()
     claim(tmp_path / "run", small_recipe({}))
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim(tmp_path / "run", small_recipe({}))  # leaves a lock that can be opened
+    (tmp_path / "run").chmod(0o555)
+    # Whoever may write everywhere is treated like everybody else.
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(os.stat(path).st_mode & stat.S_IWUSR))
+    with pytest.raises(DataError) as caught:
+        claim(tmp_path / "run", small_recipe({}))
+    error = caught.value
+    assert (error.what, error.where) == ("cannot be written: Permission denied", str(tmp_path / "run"))
+    assert error.fix == "make it writable, or give another --output"
+
+
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run" / ".lock").mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        claim(tmp_path / "run", small_recipe({}))
+    assert caught.value.where == str(tmp_path / "run" / ".lock")
+
+
+def test_a_file_to_stop_is_left_to_the_run_that_still_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "SECONDS_TO_END", 0.0)
+    stop = tmp_path / "run" / "stop"
+    with claimed(tmp_path / "run", small_recipe({})):
+        stop.touch()
+        with pytest.raises(TrainingError, match="another process trains or measures in this run folder"):
+            forget_stop(tmp_path / "run")
+        assert stop.exists()
+    forget_stop(tmp_path / "run")
+    assert not stop.exists()
+
+
+def test_forgetting_makes_no_folder_and_enters_no_foreign_one(tmp_path: Path) -> None:
+    forget_stop(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "stop").touch()
+    with pytest.raises(TrainingError, match="is not a run folder"):
+        forget_stop(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["stop"]
 
 
 def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import torch
 from st_llm_cli.errors import Interrupted, TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
+from st_llm_cli.stages import train as train_module
 from st_llm_cli.stages.run_folder import claimed
-from st_llm_cli.stages.train import run
+from st_llm_cli.stages.train import complete_result, run
 from st_llm_cli.training import mfu
 from st_llm_cli.training.metrics import StepMetrics
 from tests.micro import micro_checkpoint
@@ -104,6 +106,25 @@ def test_what_is_done_is_not_done_again(recipe: Recipe, folder: Path) -> None:
     assert result.skipped == ("images", "videos") and result.trained == ()
     assert result.checkpoint == folder / "checkpoints" / "videos-2"
     assert not seen and (folder / "metrics.jsonl").read_text() == before
+
+
+def test_a_complete_run_is_only_looked_at(
+    recipe: Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "claimed", None)  # the folder might be one that cannot be written to
+    assert run(recipe, folder).skipped == ("images", "videos")
+    assert run(recipe, folder, until="images").checkpoint == folder / "checkpoints" / "images-1"
+
+
+def test_a_run_is_complete_only_by_its_own_recipe_and_with_all_its_stages(
+    recipe: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    assert complete_result(small_recipe(IMAGES), folder) is None
+    assert complete_result(recipe, tmp_path) is None
+    shutil.copy(folder / "recipe.yaml", tmp_path)
+    (tmp_path / "checkpoints" / "images-1").mkdir(parents=True)
+    assert complete_result(recipe, tmp_path) is None
+    assert complete_result(recipe, tmp_path, until="images") is not None
 
 
 def test_an_interrupted_run_goes_on_with_the_stage_that_is_missing(
