@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -10,8 +11,13 @@ import av
 from av.video.stream import VideoStream
 
 from st_llm_cli.errors import UsageError
-from st_llm_cli.shapes.render import frame_count, render_frame
+from st_llm_cli.shapes.render import Frames, frame_count, render_frames
 from st_llm_cli.shapes.scene import Scene
+
+MOST_FRAMES = 720
+"""Frames of a file of the rich world, where a rate allows it."""
+MOST_PIXELS = 80_000_000
+"""Pixels of all frames of a file of the rich world together, where a size allows it."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,33 @@ def draw_encoding(rng: Random) -> Encoding:
     return Encoding(width, height, rng.choice(FRAME_RATES), codec, suffix)
 
 
-def draw_rich_encoding(rng: Random, duration_seconds: float) -> Encoding:
+def draw_rich_encoding(rng: Random, duration_seconds: float, most_pixels: float = MOST_PIXELS) -> Encoding:
     """Draw how a clip of the rich world is written: more sizes and rates, outlines smooth or not.
 
     Long clips get sizes and rates that keep them quick to write.
+
+    Args:
+        rng: Source of randomness.
+        duration_seconds: Length of the clip, at most `longest_seconds(most_pixels)`.
+        most_pixels: Pixels of all frames of the file together.
     """
     codec, suffix = rng.choice(FORMATS)
-    rates = [rate for rate in RICH_FRAME_RATES if rate * duration_seconds <= MOST_FRAMES] or RICH_FRAME_RATES[
-        :1
-    ]
-    fps = rng.choice(rates)
-    most = MOST_PIXELS / (fps * duration_seconds)
-    sizes = [size for size in RICH_SIZES if size[0] * size[1] <= most] or [RICH_SIZES[0]]
-    width, height = rng.choice(sizes)
+    most_frames = min(MOST_FRAMES, most_pixels / _pixels(RICH_SIZES[0]))
+    rates = [rate for rate in RICH_FRAME_RATES if rate * duration_seconds <= most_frames]
+    fps = rng.choice(rates or RICH_FRAME_RATES[:1])
+    most = most_pixels / (fps * duration_seconds)
+    sizes = [size for size in RICH_SIZES if _pixels(size) <= most]
+    width, height = rng.choice(sizes or RICH_SIZES[:1])
     return Encoding(width, height, fps, codec, suffix, antialias=rng.random() < 0.5)
+
+
+def longest_seconds(most_pixels: float) -> float:
+    """Length of a clip of the rich world that has so many pixels at its smallest size and lowest rate."""
+    return most_pixels / (RICH_FRAME_RATES[0] * _pixels(RICH_SIZES[0]))
+
+
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
 
 
 def write_video(scene: Scene, path: Path, encoding: Encoding | None = None) -> None:
@@ -115,12 +134,18 @@ def _encode(scene: Scene, path: Path, encoding: Encoding) -> None:
         stream.width, stream.height, stream.pix_fmt = encoding.width, encoding.height, "yuv420p"
         # One thread: files are small, and several are often written side by side.
         stream.codec_context.thread_count = 1
-        for index in range(frame_count(scene.duration_seconds, encoding.fps)):
-            picture = render_frame(
-                scene, index / encoding.fps, encoding.width, encoding.height, antialias=encoding.antialias
-            )
+        for picture in _pictures(scene, encoding):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def _pictures(scene: Scene, encoding: Encoding) -> Iterator[Frames]:
+    """Draw all frames of a file, each [height, width, 3], a few at a time."""
+    width, height, fps = encoding.width, encoding.height, encoding.fps
+    count, batch = frame_count(scene.duration_seconds, fps), max(1, PIXELS_AT_A_TIME // (width * height))
+    for first in range(0, count, batch):
+        times = [index / fps for index in range(first, min(first + batch, count))]
+        yield from render_frames(scene, times, width, height, antialias=encoding.antialias)
 
 
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
@@ -156,9 +181,7 @@ RICH_SIZES = (
 """Widths and heights that draw_rich_encoding chooses from."""
 RICH_FRAME_RATES = (12, 15, 24, 25, 30, 50, 60)
 """Frames per second that it chooses from."""
-MOST_FRAMES = 720
-"""Frames of a file, where a rate allows it."""
-MOST_PIXELS = 80_000_000
-"""Pixels of all frames of a file together, where a size allows it."""
 FRAME_RATES = (8, 10, 12, 15, 24, 25, 30)
 """Frames per second that draw_encoding chooses from."""
+PIXELS_AT_A_TIME = 300_000
+"""Frames drawn together: more do not fit a processor's cache, fewer pay for each call of numpy."""

@@ -15,19 +15,27 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from st_llm_cli.errors import DataError
-from st_llm_cli.shapes.ceilings import NUM_FRAMES, Observers, observers_of_file
-from st_llm_cli.shapes.encode import Encoding, draw_encoding, draw_rich_encoding, write_video
+from st_llm_cli.shapes import rich
+from st_llm_cli.shapes.ceilings import NUM_FRAMES, Ceilings, observers_of_file
+from st_llm_cli.shapes.encode import (
+    MOST_PIXELS,
+    Encoding,
+    draw_encoding,
+    draw_rich_encoding,
+    longest_seconds,
+    write_video,
+)
 from st_llm_cli.shapes.questions import Question
-from st_llm_cli.shapes.rich import WORLD_VERSION as RICH_WORLD_VERSION
 from st_llm_cli.shapes.scene import Backdrop, MovingShape, Scene, Segment, in_rhythm
-from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS, WORLD_VERSION
+from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS, WORLD_VERSION, make_scene
 from st_llm_cli.shapes.worlds import WORLDS, World
 
 
@@ -55,6 +63,23 @@ class FolderReport:
     """Free-form questions of all kinds."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked about one clip."""
+
+    free: Sequence[Mapping[str, Any]]
+    """Rows of `questions.jsonl`."""
+    choices: Sequence[tuple[Question, Ceilings]]
+    """Multiple-choice questions, their right option in front."""
+
+
+class Mapper(Protocol):
+    """Calls a function with each of some clips and gives what it returns, in their order, as `map` does."""
+
+    def __call__(self, function: Callable[[Clip], Asked], clips: Sequence[Clip], /) -> Iterable[Asked]:
+        """Call it with each."""
+
+
 def write_folder(
     folder: Path,
     num_clips: int,
@@ -65,7 +90,9 @@ def write_folder(
     num_movements: int | None = None,
     world: str = "plain",
     slots: int = 1,
+    most_pixels: int = MOST_PIXELS,
     step: Callable[[str], None] = lambda video: None,
+    each: Mapper = map,
 ) -> FolderReport:
     """Write clips, questions and truth; clips that are there already are kept.
 
@@ -81,13 +108,18 @@ def write_folder(
         num_movements: Successive movements, 1 to 3; drawn for each clip, mostly 2, if None. Plain world only.
         world: A key of `WORLDS`.
         slots: How brief what happens is, see `rich.make_scene`. Rich world only.
+        most_pixels: Pixels of all frames of a file together; with fewer, clips are shorter, smaller and
+            quicker to draw. Rich world only.
         step: Called with the name of each clip that is there.
+        each: Has the clips drawn, the `map` of a pool of processes several at a time.
 
     Raises:
         ValueError: If the world has no scenes of such a kind.
         DataError: If the folder holds something else, or cannot be written.
     """
-    settings = {
+    if num_movements is not None and world != "plain":
+        raise ValueError(f"num_movements is {num_movements}, the {world} world draws it")
+    settings: dict[str, Any] = {
         "world_version": WORLD_VERSION,
         "split": split,
         "first": first,
@@ -95,37 +127,30 @@ def write_folder(
         "num_movements": num_movements,
     }
     if world != "plain":
-        settings |= {"world": world, "world_version": RICH_WORLD_VERSION, "slots": slots}
-    chosen = {"num_movements": num_movements} if world == "plain" else {"slots": slots}
-    if num_movements is not None and world != "plain":
-        raise ValueError(f"num_movements is {num_movements}, the {world} world draws it")
+        settings |= {"world": world, "world_version": rich.WORLD_VERSION, "slots": slots}
+    if most_pixels != MOST_PIXELS:
+        settings["most_pixels"] = most_pixels
     videos = folder / "video"
     _prepare(folder, settings)
-    clips = []
-    written = 0
-    for seed in SPLITS[split][first : first + num_clips]:
-        scene = WORLDS[world].make_scene(seed, num_objects=num_objects, **chosen)
-        rng = Random(f"{seed} encoding")
-        if world == "plain":
-            encoding = draw_encoding(rng)
-        else:
-            encoding = draw_rich_encoding(rng, scene.duration_seconds)
-            scene = in_rhythm(scene, encoding.fps)
-        clips.append(Clip(f"{seed}{encoding.suffix}", encoding, scene))
-        if not (videos / clips[-1].video).exists():
-            write_video(scene, videos / clips[-1].video, encoding)
-            written += 1
-        step(clips[-1].video)
-    free = {clip.video: list(_all_questions(WORLDS[world], clip.scene)) for clip in clips}
-    observers = {clip.video: observers_of_file(clip.scene, NUM_FRAMES, clip.encoding.fps) for clip in clips}
-    choices = _choice_rows(WORLDS[world], clips, free, observers)
-    _write_rows(folder / "questions.jsonl", list(_free_rows(free, observers)))
+    seeds = SPLITS[split][first : first + num_clips]
+    if world == "plain":
+        clips = [_plain_clip(seed, num_objects, num_movements) for seed in seeds]
+    else:
+        clips = [_rich_clip(seed, num_objects, slots, most_pixels) for seed in seeds]
+    there = {path.name for path in videos.iterdir()}
+    asked = {}
+    for clip, own in zip(clips, each(partial(_asked, videos, world), clips), strict=True):
+        asked[clip.video] = own
+        step(clip.video)
+    choices = _choice_rows(asked)
+    _write_rows(folder / "questions.jsonl", [row for own in asked.values() for row in own.free])
     for kind, rows in choices.items():
         _write_text(folder / "json" / f"{kind}.json", json.dumps(rows, indent=1) + "\n")
     # The truth comes last: where it stands, the folder is complete.
     _write_rows(folder / TRUTH, [asdict(clip) for clip in clips])
+    written = sum(clip.video not in there for clip in clips)
     counts = {kind: len(rows) for kind, rows in choices.items()}
-    return FolderReport(len(clips), written, counts, sum(map(len, free.values())))
+    return FolderReport(len(clips), written, counts, sum(len(own.free) for own in asked.values()))
 
 
 def is_complete(folder: Path) -> bool:
@@ -172,6 +197,35 @@ def read_clips(folder: Path) -> list[Clip]:
     return clips
 
 
+def _plain_clip(seed: int, num_objects: int | None, num_movements: int | None) -> Clip:
+    scene = make_scene(seed, num_objects=num_objects, num_movements=num_movements)
+    encoding = draw_encoding(Random(f"{seed} encoding"))
+    return Clip(f"{seed}{encoding.suffix}", encoding, scene)
+
+
+def _rich_clip(seed: int, num_objects: int | None, slots: int, most_pixels: int) -> Clip:
+    longest = min(rich.LONGEST_SECONDS, longest_seconds(most_pixels))
+    scene = rich.make_scene(seed, num_objects=num_objects, slots=slots, longest_seconds=longest)
+    encoding = draw_rich_encoding(Random(f"{seed} encoding"), scene.duration_seconds, most_pixels)
+    return Clip(f"{seed}{encoding.suffix}", encoding, in_rhythm(scene, encoding.fps))
+
+
+def _asked(videos: Path, world_name: str, clip: Clip) -> Asked:
+    """Draw a clip, unless it is there, and its questions; all that takes time."""
+    if not (videos / clip.video).exists():
+        write_video(clip.scene, videos / clip.video, clip.encoding)
+    world, scene = WORLDS[world_name], clip.scene
+    observers = observers_of_file(scene, NUM_FRAMES, clip.encoding.fps)
+    free, choices = [], []
+    for item in _all_questions(world, scene):
+        row = {"video": clip.video, "kind": item.kind, "question": item.text, "answer": item.answer}
+        free.append(row | asdict(observers.ceilings(replace(item, candidates=()))))
+        question = world.with_options(item, scene, Random(f"{scene.seed} {item.kind} options"), 0)
+        if question is not None:
+            choices.append((question, observers.ceilings(question)))
+    return Asked(free, choices)
+
+
 def _all_questions(world: World, scene: Scene) -> Iterator[Question]:
     for kind in world.asked_of(scene):
         # One generator for each kind: another kind more or less leaves the rest of a folder as it was.
@@ -180,41 +234,23 @@ def _all_questions(world: World, scene: Scene) -> Iterator[Question]:
             yield question
 
 
-def _free_rows(
-    questions: Mapping[str, Sequence[Question]], observers: Mapping[str, Observers]
-) -> Iterator[dict[str, Any]]:
-    for video, own in questions.items():
-        for item in own:
-            row = {"video": video, "kind": item.kind, "question": item.text, "answer": item.answer}
-            yield row | asdict(observers[video].ceilings(replace(item, candidates=())))
-
-
-def _choice_rows(
-    world: World,
-    clips: Sequence[Clip],
-    questions: Mapping[str, Sequence[Question]],
-    observers: Mapping[str, Observers],
-) -> dict[str, list[dict[str, Any]]]:
+def _choice_rows(asked: Mapping[str, Asked]) -> dict[str, list[dict[str, Any]]]:
     """Multiple-choice rows of each kind; among so many options the right one takes every letter in turn."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    asked: Counter[tuple[str, int]] = Counter()  # by kind and number of options
-    for clip in clips:
-        for free in questions[clip.video]:
-            rng = Random(f"{clip.scene.seed} {free.kind} options")
-            question = world.with_options(free, clip.scene, rng, 0)
-            if question is None:
-                continue
+    turns: Counter[tuple[str, int]] = Counter()  # by kind and number of options
+    for video, own in asked.items():
+        for question, ceilings in own.choices:
             right, *wrong = question.candidates
-            place = asked[free.kind, len(wrong)] % len(question.candidates)
-            asked[free.kind, len(wrong)] += 1
+            place = turns[question.kind, len(wrong)] % len(question.candidates)
+            turns[question.kind, len(wrong)] += 1
             row: dict[str, Any] = {
-                "video": clip.video,
+                "video": video,
                 "question": question.text,
                 "candidates": [*wrong[:place], right, *wrong[place:]],
                 "answer": question.answer,
             }
-            rows[free.kind].append(row | asdict(observers[clip.video].ceilings(question)))
-    return {kind: found for kind, found in rows.items() if found}
+            rows[question.kind].append(row | asdict(ceilings))
+    return dict(rows)
 
 
 def _clip_from_row(row: dict[str, Any]) -> Clip:
@@ -273,7 +309,7 @@ def _prepare(folder: Path, settings: dict[str, Any]) -> None:
         ) from error
 
 
-def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     _write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 

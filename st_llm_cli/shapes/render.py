@@ -47,7 +47,7 @@ def render_frames(
         RGB pictures, uint8 [times, height, width, 3].
     """
     frames = np.empty((len(times_seconds), height, width, 3), dtype=np.uint8)
-    frames[:] = scene.background
+    frames[:] = np.full((width, 3), scene.background, dtype=np.uint8)  # by the row: faster than by the pixel
     shifts = scene.view_shift(times_seconds) if scene.camera or any(scene.sway) else None
     paint_backdrops(frames, scene, times_seconds, shifts)
     for item in scene.objects:
@@ -134,8 +134,10 @@ def _add_noise(frames: Frames, scene: Scene, times_seconds: Sequence[float]) -> 
     """Add to every picture noise of its own, the same whenever the same moment is drawn at the same size."""
     for frame, seconds in zip(frames, times_seconds, strict=True):
         rng = np.random.default_rng((scene.seed, round(seconds * 10_000)))
-        noise = rng.standard_normal(frame.shape, dtype=np.float32) * np.float32(scene.noise)
-        frame[:] = np.clip(np.rint(frame + noise), 0, 255)
+        noisy = rng.standard_normal(frame.shape, dtype=np.float32)
+        noisy *= np.float32(scene.noise)
+        noisy += frame
+        frame[:] = np.clip(np.rint(noisy, out=noisy), 0, 255, out=noisy)
 
 
 def _circle(x: FloatArray, y: FloatArray, radius: Size) -> FloatArray:

@@ -12,13 +12,20 @@ from st_llm_cli.shapes.stories import PARTS, STORIES, Draft
 from st_llm_cli.shapes.textures import PLAIN, TEXTURES
 from st_llm_cli.shapes.world import BACKGROUNDS, check, draw_movements, draw_scene
 
+SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 60.0
+"""Lengths of scenes."""
 WALK = "walk"
 """The story of the plain world: one or two objects move, stop and turn, without parts."""
 STORY_NAMES = (WALK, *STORIES)
 
 
 def make_scene(
-    seed: int, *, num_objects: int | None = None, story: str | None = None, slots: int = 1
+    seed: int,
+    *,
+    num_objects: int | None = None,
+    story: str | None = None,
+    slots: int = 1,
+    longest_seconds: float = LONGEST_SECONDS,
 ) -> Scene:
     """Draw a scene of the rich world; the same arguments always give the same scene.
 
@@ -28,6 +35,7 @@ def make_scene(
         story: One of `STORY_NAMES`; if None, seeds that follow each other tell one after the other.
         slots: In what happens within a part, the share of it that this takes: one slot of so many, drawn. 1
             lets it take the whole part. For stories that are `brief`; others are told as usual.
+        longest_seconds: Most that a scene may last, at least `SHORTEST_SECONDS`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -35,6 +43,8 @@ def make_scene(
     check(seed, num_objects, (1, 2, 3, 4))
     if slots < 1:
         raise ValueError(f"slots is {slots}, must be 1 or more")
+    if longest_seconds < SHORTEST_SECONDS:
+        raise ValueError(f"longest_seconds is {longest_seconds}, must be {SHORTEST_SECONDS:g} or more")
     rng = Random(f"{seed} rich")
     able = [name for name in STORY_NAMES if num_objects is None or num_objects in numbers_of(name)]
     if story is not None and story not in able:
@@ -42,7 +52,8 @@ def make_scene(
         raise ValueError(f"story is '{story}'{number}, must be one of {', '.join(able)}")
     name = story or able[seed % len(able)]
     count = num_objects or rng.choice(numbers_of(name))
-    duration = round(math.exp(rng.uniform(*map(math.log, DURATION_RANGE))), 2)
+    # Short ones are drawn more often: evenly on a logarithmic scale.
+    duration = round(math.exp(rng.uniform(math.log(SHORTEST_SECONDS), math.log(longest_seconds))), 2)
     while True:
         if name == WALK:
             scene = _walk(rng, seed, duration, count)
@@ -131,8 +142,6 @@ def _two_colors(rng: Random) -> tuple[Rgb, Rgb]:
 
 WORLD_VERSION = 1
 """Raised whenever a seed gives another scene than before."""
-DURATION_RANGE = (2.0, 60.0)
-"""Seconds; short ones are drawn more often, evenly on a logarithmic scale."""
 MOST_SWAY = 0.015
 """As the room at the edge of the scene: objects stay inside."""
 MOST_NOISE = 8.0

@@ -30,14 +30,16 @@ def paint_backdrops(
     for number, backdrop in enumerate(scene.backdrops):
         during = np.flatnonzero(present == number)
         if len(during) and backdrop.texture == PLAIN:
-            frames[during] = backdrop.colors[0]
+            frames[during] = np.full((frames.shape[2], 3), backdrop.colors[0], dtype=np.uint8)
         elif len(during):
             away = -np.outer(parts[during], backdrop.drift) * backdrop.tile
-            frames[during] = _picture(backdrop, away if shifts is None else away + shifts[during], frames)
+            _paint(frames, during, backdrop, away if shifts is None else away + shifts[during])
 
 
-def _picture(backdrop: Backdrop, away: FloatArray, frames: npt.NDArray[np.uint8]) -> FloatArray:
-    """Draw a pattern, as seen from so far away from its place, [times, height, width, 3]."""
+def _paint(
+    frames: npt.NDArray[np.uint8], during: npt.NDArray[np.intp], backdrop: Backdrop, away: FloatArray
+) -> None:
+    """Paint a pattern into some of the frames, as seen from so far away from its place, [times, 2]."""
     if not away.any():
         away = away[:1]  # it rests: one picture serves all
     height, width = frames.shape[1:3]
@@ -45,9 +47,10 @@ def _picture(backdrop: Backdrop, away: FloatArray, frames: npt.NDArray[np.uint8]
     x = ((np.arange(width) + 0.5 - (width - side) / 2) / side + away[:, :1]) / backdrop.tile  # [times, width]
     y = ((np.arange(height) + 0.5 - (height - side) / 2) / side + away[:, 1:]) / backdrop.tile
     inside = TEXTURES[backdrop.texture](x[:, None, :], y[:, :, None])  # in tiles
-    share = np.clip(0.5 + inside * (backdrop.tile * side), 0, 1).astype(np.float32)[..., None]
-    one, other = (np.array(rgb, dtype=np.float32) for rgb in backdrop.colors)
-    return np.asarray(np.rint(one + share * (other - one)))
+    share = np.clip(0.5 + inside * (backdrop.tile * side), 0, 1).astype(np.float32)
+    # One channel after the other: numpy is slow where the innermost axis has but three.
+    for channel, (one, other) in enumerate(zip(*backdrop.colors, strict=True)):
+        frames[during, ..., channel] = np.rint(np.float32(one) + share * np.float32(other - one))
 
 
 def _from_edge(place: FloatArray) -> FloatArray:
@@ -56,21 +59,21 @@ def _from_edge(place: FloatArray) -> FloatArray:
 
 
 def _stripes(x: FloatArray, y: FloatArray) -> FloatArray:
-    return np.broadcast_to(_from_edge(x), np.broadcast_shapes(x.shape, y.shape))
+    return _from_edge(x)
 
 
 def _bars(x: FloatArray, y: FloatArray) -> FloatArray:
-    return np.broadcast_to(_from_edge(y), np.broadcast_shapes(x.shape, y.shape))
+    return _from_edge(y)
 
 
 def _checks(x: FloatArray, y: FloatArray) -> FloatArray:
     column, row = _from_edge(x), _from_edge(y)
-    return np.minimum(np.abs(column), np.abs(row)) * np.sign(column) * np.sign(row)
+    return np.maximum(np.minimum(column, row), np.minimum(-column, -row))
 
 
 def _dots(x: FloatArray, y: FloatArray) -> FloatArray:
     column, row = x - np.floor(x) - 0.5, y - np.floor(y) - 0.5
-    return 0.28 - np.hypot(column, row)
+    return 0.28 - np.sqrt(column**2 + row**2)
 
 
 PLAIN = "plain"
@@ -81,5 +84,6 @@ TEXTURES: dict[str, Pattern] = {
     "checks": _checks,
     "dots": _dots,
 }
-"""How far inside the second colour's part of the pattern a point lies, in tiles; the pattern repeats at 1.
-"stripes" stand upright, "bars" lie."""
+"""How far inside the second colour's part of the pattern points lie, in tiles; the pattern repeats at 1.
+"stripes" stand upright, "bars" lie. Points are x [times, 1, width] and y [times, height, 1]; what depends on
+one of them has its shape."""

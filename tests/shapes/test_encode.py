@@ -56,7 +56,7 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path, monkeypatch: pyt
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("st_llm_cli.shapes.encode.render_frame", stop)
+    monkeypatch.setattr("st_llm_cli.shapes.encode.render_frames", stop)
     with pytest.raises(KeyboardInterrupt):
         write_video(make_scene(0), path)
     assert [other.name for other in tmp_path.iterdir()] == ["clip.mp4"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,26 @@ def test_missing_or_strange_truth_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "scenes.jsonl").write_text('{"video": "a.mp4"}\n')
     with pytest.raises(DataError, match=r"scenes.jsonl:1: not the truth of a clip: KeyError\('scene'\)"):
         read_clips(tmp_path)
+
+
+def test_with_fewer_pixels_clips_are_shorter_and_tell_the_same_stories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "write_video", lambda scene, path, encoding: path.touch())
+    write_folder(tmp_path / "usual", 28, world="rich")
+    write_folder(tmp_path / "quick", 28, world="rich", most_pixels=10_000_000)
+    usual, quick = read_clips(tmp_path / "usual"), read_clips(tmp_path / "quick")
+    for clip in quick:
+        pixels = clip.encoding.width * clip.encoding.height * clip.encoding.fps * clip.scene.duration_seconds
+        assert pixels <= 1.2 * 10_000_000  # the rhythm stretches short clips a little
+    assert max(clip.scene.duration_seconds for clip in usual) > 40
+    assert max(clip.scene.duration_seconds for clip in quick) < 12
+    assert [clip.scene.story for clip in quick] == [clip.scene.story for clip in usual]
+    with pytest.raises(DataError, match="other settings"):
+        write_folder(tmp_path / "quick", 28, world="rich")
+
+
+def test_clips_can_be_drawn_by_a_pool(tmp_path: Path, folder: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        write_folder(tmp_path / "pool", 8, each=pool.map)
+    assert contents(tmp_path / "pool") == contents(folder)

@@ -228,6 +228,8 @@ def test_arguments_out_of_range_are_refused() -> None:
         make_scene(0, story="fable")
     with pytest.raises(ValueError, match="slots is 0"):
         make_scene(0, slots=0)
+    with pytest.raises(ValueError, match="longest_seconds is 1, must be 2 or more"):
+        make_scene(0, longest_seconds=1)
     with pytest.raises(ValueError, match="num_objects is 5"):
         make_picture(0, num_objects=5)
 
