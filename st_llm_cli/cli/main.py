@@ -114,6 +114,8 @@ def _set_up_logs(debug: bool) -> None:
         level = logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="stllm: %(message)s", handlers=[OnScreen()])
     logging.getLogger("st_llm_cli").setLevel(level)
+    # On some CPUs bitsandbytes asks to install kernels for a layout of weights that is never used here.
+    logging.getLogger("bitsandbytes.backends.cpu").setLevel(logging.NOTSET if debug else logging.ERROR)
     if not debug:
         # Advice of libraries about each other is of no use to someone who looks at a video.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

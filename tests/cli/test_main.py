@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import pty
 import re
@@ -65,6 +66,15 @@ def test_debug_shows_where_an_error_came_from(stllm: Stllm, tmp_path: Path) -> N
             from st_llm_cli.cli.main import main
 
             main([*arguments, str(tmp_path)])
+
+
+def test_advice_about_kernels_that_are_not_used_is_shown_for_debugging_only(stllm: Stllm) -> None:
+    advice = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    stllm("recipes", "--debug")
+    assert advice.isEnabledFor(logging.WARNING)
+    stllm("recipes")
+    assert not advice.isEnabledFor(logging.WARNING) and advice.isEnabledFor(logging.ERROR)
+    assert logging.getLogger("bitsandbytes").isEnabledFor(logging.WARNING)
 
 
 def test_demo_writes_clips_and_says_what_to_do_next(stllm: Stllm, tmp_path: Path) -> None:
