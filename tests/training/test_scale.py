@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from st_llm_cli.errors import RecipeError, TrainingError
+from st_llm_cli.recipe import dump_recipe, load_recipe
 from st_llm_cli.recipe.schema import Train
+from st_llm_cli.stages.run_folder import claimed
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.training import scale
 from st_llm_cli.training.scale import check_deepspeed_files, deepspeed_config, offloads, prepare_environment
@@ -94,6 +97,18 @@ def test_a_process_that_is_killed_is_named_and_not_what_it_did_to_the_others(tmp
 
 
 @pytest.mark.slow
+def test_a_refusal_by_the_first_process_ends_the_one_that_waits_for_it(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", {"steps": 4})
+    with claimed(tmp_path / "run", load_recipe(recipe)):
+        process = start(recipe, tmp_path / "run", "--gpus", "2")
+        assert process.stderr is not None
+        assert any("error: " in line and "another process trains" in line for line in process.stderr)
+        began = time.monotonic()  # the other is on its way into training
+        assert process.wait(timeout=60) == 1
+    assert time.monotonic() - began < 15.0
+
+
+@pytest.mark.slow
 def test_a_command_that_is_killed_takes_its_processes_along_and_goes_on_when_given_again(
     tmp_path: Path,
 ) -> None:
@@ -116,8 +131,6 @@ def _parent(folder: Path) -> int | None:
 
 
 def _resolved(recipe: Path) -> str:
-    from st_llm_cli.recipe import dump_recipe, load_recipe
-
     return dump_recipe(load_recipe(recipe))
 
 
