@@ -55,6 +55,7 @@ def run(
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.run import check_evaluations, steps_of
+    from st_llm_cli.stages.run_folder import refuse_other
     from st_llm_cli.training.scale import check_deepspeed_files
 
     loaded = load_recipe(recipe, settings or ())
@@ -64,6 +65,7 @@ def run(
     if tiny:
         settings = small_settings(recipe, settings, folder)
         loaded = load_recipe(recipe, settings)
+    refuse_other(folder, loaded)  # of which every stage may be complete
     tokens = open_cache(cache)
     done: list[str] = []
     skipped: list[str] = []

@@ -71,6 +71,19 @@ def is_of(output: Path, recipe: Recipe) -> bool:
     return path.exists() and (_says(path, recipe) or _learns_the_same(path, recipe))
 
 
+def refuse_other(output: Path, recipe: Recipe) -> None:
+    """Refuse a folder in which something was done by another recipe.
+
+    Raises:
+        TrainingError: If so.
+    """
+    if not (output / RECIPE).exists() or is_of(output, recipe):
+        return
+    if any(next(output.glob(pattern), None) for pattern in DONE):
+        what = "holds a run of another recipe, or of other settings"
+        raise TrainingError(what, where=str(output), fix="give another --output")
+
+
 def _refuse_foreign(output: Path) -> None:
     """Refuse what was not made by a run, before anything is written to it."""
     if not output.exists() or any((output / name).exists() for name in (RECIPE, LOCK)):
@@ -107,15 +120,13 @@ def _held(output: Path) -> Iterator[None]:
 
 
 def _claim(output: Path, recipe: Recipe) -> None:
+    refuse_other(output, recipe)
     path = output / RECIPE
     if path.exists():
         if _says(path, recipe):
             return
         if _learns_the_same(path, recipe):
             log.warning("%s goes on with other settings, which leave what is learnt as it is", output)
-        elif any(next(output.glob(pattern), None) for pattern in DONE):
-            what = "holds a run of another recipe, or of other settings"
-            raise TrainingError(what, where=str(output), fix="give another --output")
         else:
             shutil.rmtree(output / START, ignore_errors=True)
     write_run_file(path, dump_recipe(recipe))

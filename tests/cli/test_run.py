@@ -38,6 +38,8 @@ def test_every_stage_runs_in_order_and_is_skipped_when_complete(
     again = stllm("run", recipe, "--output", run, "--json")
     assert json.loads(again.out)["done"] == []
     assert "eval shapes: done already" in again.err
+    other = stllm("run", recipe, "--output", run, "--set", "stages.0.train.lr=0.5")
+    assert other.code == 1 and "holds a run of another recipe, or of other settings" in other.err
 
 
 def test_an_evaluation_that_cannot_be_is_refused_before_training(
