@@ -20,7 +20,7 @@ from st_llm_cli.cli.eval_judge import (
     judge_named,
     show_expected,
 )
-from st_llm_cli.cli.eval_run import answer_questions, draw_clips, keep_gain
+from st_llm_cli.cli.eval_run import answer_questions, draw_with_progress, keep_gain
 from st_llm_cli.cli.eval_screen import (
     DEFAULT_PICTURES,
     PicturesOption,
@@ -81,8 +81,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Benchmark shapes: draw the plain world, which is quick, or the rich one, in which only "
-            "time tells what comes when (docs/shapes.md).",
+            help="Benchmark shapes: draw the rich world (default), in which only time tells what comes when, "
+            "or the plain one (docs/shapes.md).",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -211,7 +211,7 @@ def evaluate(
     check_batch_size(batch_size)
     share = share_of(shard)
     check_workers(workers, share)
-    draw_clips(plan)
+    draw_with_progress(plan)
     if check:
         _check(plan, as_json)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
     from st_llm_cli.stages.share import Share
 
 
-def draw_clips(plan: Plan) -> None:
-    """Draw the clips of the benchmark `shapes`, with progress, where its folder holds none."""
-    if plan.benchmark != "shapes":
-        return
-    from st_llm_cli.stages.drawn_shapes import clips_to_draw, draw
+def draw_with_progress(plan: Plan) -> None:
+    """Draw the clips of the benchmark `shapes`, where its folder holds none, on the cores there are."""
+    from st_llm_cli.stages.eval_plan import draw_clips
+    from st_llm_cli.stages.machine import usable_cores
 
-    count = clips_to_draw(plan.data, plan.world)
-    if count:
-        with progress_of(count, "drawing clips to ask about") as progress:
-            draw(plan.data, plan.world, progress.step)
+    with ExitStack() as stack:
+        draw_clips(
+            plan,
+            lambda total: stack.enter_context(progress_of(total, "drawing clips to ask about")).step,
+            processes=min(usable_cores(), MOST_THAT_DRAW),
+        )
 
 
 def keep_command(folder: Path, device: str) -> None:
@@ -76,3 +78,7 @@ def keep_gain(result: Result, controlled: dict[str, Result], scorer: str) -> Gai
     gain = gain_of(result.predictions, {name: each.predictions for name, each in controlled.items()}, scorer)
     (result.folder / "controls.json").write_text(json.dumps(asdict(gain), indent=1) + "\n", encoding="utf-8")
     return gain
+
+
+MOST_THAT_DRAW = 8
+"""Processes: more would take longer to start than to draw."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from st_llm_cli.cli.eval_run import draw_clips, keep_command
+from st_llm_cli.cli.eval_run import draw_with_progress, keep_command
 from st_llm_cli.cli.eval_screen import DEFAULT_PICTURES, report_on, show_report
 from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
 from st_llm_cli.cli.recipes import RecipeArgument, SetOption
@@ -108,7 +108,7 @@ def _evaluate(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None
 
     stage = recipe.stages[step.number].eval
     assert stage is not None
-    draw_clips(plan_of(stage))
+    draw_with_progress(plan_of(stage))
     with ExitStack() as stack, only_results_on_stdout():
         result, device = evaluate(recipe, step, folder, cache, _progress_in(stack, step))
     keep_command(result.folder, device)

@@ -30,7 +30,7 @@ class Evaluate(Block):
     data: str
     """The benchmark's folder."""
     world: Literal["plain", "rich"] | None = None
-    """Benchmark `shapes`: the world to draw where the folder holds no clips; plain if absent."""
+    """Benchmark `shapes`: the world to draw where the folder holds no clips; rich if absent."""
     tasks: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Only these tasks; all if empty."""
     limit: Positive | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import platform
 import shlex
 import shutil
@@ -23,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import CacheError, CheckpointError, StllmError, UsageError
-from st_llm_cli.stages.machine import device_name, memory_bytes
+from st_llm_cli.stages.machine import device_name, memory_bytes, usable_cores
 
 if TYPE_CHECKING:
     import torch
@@ -155,10 +154,8 @@ def _check_extras() -> Check:
 
 
 def _check_machine() -> Check:
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     total, free = memory_bytes()
-    found = f"{cores} cores"
+    found = f"{usable_cores()} cores"
     if total is not None:
         found += f", {total / 1e9:.1f} GB memory"
     if free is not None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 
 from st_llm_cli.bench.report import Ceiling
 from st_llm_cli.bench.sample import Sample
-from st_llm_cli.errors import DataError, UsageError, nearest
+from st_llm_cli.errors import DataError, StllmError, UsageError, nearest
 from st_llm_cli.shapes.ceilings import Ceilings, Observers, observers_of_file
+from st_llm_cli.shapes.encode import MOST_PIXELS
 from st_llm_cli.shapes.folder import is_complete, read_clips, world_in, write_folder
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.stages.file_lock import lock
+from st_llm_cli.stages.helper_process import end_with_command
+from st_llm_cli.stages.progress import Begin, unseen
 
+DEFAULT_WORLD = "rich"
 CLIPS = {"plain": 40, "rich": 112}
 """Clips to draw, by world: a plain one is asked about ten multiple-choice questions, a rich one 1.2."""
+FILE_PIXELS = {"plain": MOST_PIXELS, "rich": 10_000_000}
+"""Pixels of all frames of a clip; in the rich world they keep it below 11 seconds, and drawing quick."""
 PATIENCE_SECONDS = 3600.0
 """How long to wait for another process that draws the same clips."""
 
@@ -34,27 +43,20 @@ def check_world(folder: Path, world: str) -> None:
         raise UsageError(what, where=str(folder), fix=fix)
 
 
-def clips_to_draw(folder: Path, world: str | None) -> int:
-    """Count the clips that have to be drawn before the questions can be asked.
-
-    Args:
-        folder: The benchmark's.
-        world: Key of `CLIPS`; None takes that of the folder, else plain.
-    """
-    return 0 if is_complete(folder) else CLIPS[world_in(folder) or world or "plain"]
-
-
-def draw(folder: Path, world: str | None, step: Callable[[str], None] = lambda video: None) -> None:
+def draw(folder: Path, world: str | None, begin: Begin = unseen, processes: int = 1) -> None:
     """Draw the clips, unless the folder holds them already; what was interrupted is gone on with.
 
     Args:
-        folder: As for `clips_to_draw`.
-        world: As for `clips_to_draw`.
-        step: Called with each clip that is there.
+        folder: The benchmark's.
+        world: Key of `CLIPS`; None takes that of the folder, else rich.
+        begin: Told of the clips, unless nothing is to be drawn.
+        processes: How many draw. With more than one, the main module of the program must start nothing where
+            it is imported.
 
     Raises:
         UsageError: If another process draws there and does not come to an end.
         DataError: If the folder holds other things, or cannot be written.
+        StllmError: If one of the processes was ended.
     """
     if is_complete(folder):
         return
@@ -64,13 +66,28 @@ def draw(folder: Path, world: str | None, step: Callable[[str], None] = lambda v
         whole.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
             lock(file, beside, PATIENCE_SECONDS)  # processes of one launcher come here at the same time
-            count = clips_to_draw(folder, world)
-            if count:
-                write_folder(folder, count, world=world_in(folder) or world or "plain", step=step)
+            if not is_complete(folder):
+                _draw(folder, world_in(folder) or world or DEFAULT_WORLD, begin, processes)
             beside.unlink(missing_ok=True)
     except OSError as error:
         what = f"clips cannot be drawn here: {error.strerror}"
         raise DataError(what, where=str(folder), fix="choose another folder") from error
+
+
+def _draw(folder: Path, world: str, begin: Begin, processes: int) -> None:
+    count, pixels, step = CLIPS[world], FILE_PIXELS[world], begin(CLIPS[world])
+    if min(processes, count) == 1:
+        write_folder(folder, count, world=world, most_pixels=pixels, step=step)
+        return
+    # A fork of a process in which torch has threads can deadlock.
+    pool = ProcessPoolExecutor(min(processes, count), get_context("spawn"), initializer=end_with_command)
+    try:
+        write_folder(folder, count, world=world, most_pixels=pixels, step=step, each=pool.map)
+    except BrokenProcessPool as error:
+        what, fix = "a process that draws clips was ended", "the same command goes on where it stopped"
+        raise StllmError(what, where=str(folder), fix=fix) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def ceilings_of(folder: Path, samples: Sequence[Sample], num_frames: int) -> dict[str, Ceiling]:

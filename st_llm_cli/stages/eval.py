@@ -200,7 +200,7 @@ def evaluate(
         num_frames: Frames per clip; the model's own number if None.
         seed: Of what is drawn.
         batch_size: Questions that are answered together; the answers do not depend on it.
-        world: Benchmark `shapes`: the world to draw where the folder holds no clips; None: plain.
+        world: Benchmark `shapes`: the world to draw where the folder holds no clips; None: rich.
 
     Returns:
         The numbers, each with what it covers.

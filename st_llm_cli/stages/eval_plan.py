@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from st_llm_cli.bench.choice import PROMPT_STYLES
 from st_llm_cli.bench.sample import Media, Sample
 from st_llm_cli.errors import UsageError, nearest
 from st_llm_cli.recipe.other_stages import Evaluate
+from st_llm_cli.stages.progress import Begin, unseen
 
 ANSWERS = ("options", "generate")
 SOUND_SAMPLERS = {"released_mvbench": "mvbench", "released_chat": "uniform", "uniform": "uniform"}
@@ -43,7 +44,7 @@ class Plan:
     prompt_style: str = "released"
     """How multiple-choice questions are put: key of `PROMPT_STYLES`."""
     world: str | None = None
-    """Benchmark `shapes`: the world to draw where the folder holds no clips; None: plain."""
+    """Benchmark `shapes`: the world to draw where the folder holds no clips; None: rich."""
 
 
 def plan_of(stage: Evaluate) -> Plan:
@@ -82,7 +83,7 @@ def load(plan: Plan) -> tuple[Loaded, list[Sample]]:
     """
     check_plan(plan)
     benchmark = benchmark_named(plan.benchmark)
-    draw_shapes(plan)
+    draw_clips(plan)
     loaded = benchmark.load(plan.data)
     selected = select(loaded.samples, plan.tasks, plan.limit, plan.seed)
     return loaded, [_in_style(sample, plan.prompt_style) for sample in selected]
@@ -141,12 +142,13 @@ def check_batch_size(batch_size: int) -> None:
         raise UsageError(f"{batch_size} is not above 0", where="batch_size", fix="give at least 1")
 
 
-def draw_shapes(plan: Plan, step: Callable[[str], None] = lambda video: None) -> None:
+def draw_clips(plan: Plan, begin: Begin = unseen, processes: int = 1) -> None:
     """Draw the clips of the benchmark `shapes`, unless the folder holds them already.
 
     Args:
         plan: Of any benchmark; nothing is drawn for others.
-        step: Called with each clip that is there.
+        begin: As for `drawn_shapes.draw`, as is the rest.
+        processes: How many draw.
 
     Raises:
         UsageError: If another process draws there and does not come to an end.
@@ -155,7 +157,7 @@ def draw_shapes(plan: Plan, step: Callable[[str], None] = lambda video: None) ->
     if plan.benchmark == "shapes":
         from st_llm_cli.stages.drawn_shapes import draw
 
-        draw(plan.data, plan.world, step)
+        draw(plan.data, plan.world, begin, processes)
 
 
 def select(

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     import torch
 
 
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def memory_bytes() -> tuple[int | None, int | None]:
     """Memory of this machine and what of it is free; None where the system does not say."""
     try:

@@ -10,7 +10,6 @@ RUN/
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +21,8 @@ from st_llm_cli.stages.run_folder import claimed, write_run_file
 
 if TYPE_CHECKING:
     from st_llm_cli.stages.eval import Result
+    from st_llm_cli.stages.progress import Begin
     from st_llm_cli.tokens.store import TokenCache
-
-Begin = Callable[[int], Callable[[str], None]]
 
 
 @dataclass(frozen=True)

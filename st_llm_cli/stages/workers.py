@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -14,6 +12,7 @@ from multiprocessing.process import BaseProcess
 
 from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.stages.eval_job import Job, Outcome, answer_job
+from st_llm_cli.stages.helper_process import end_with_command
 from st_llm_cli.stages.share import Share
 from st_llm_cli.tokens.store import CacheUse
 
@@ -92,8 +91,7 @@ def _started(job: Job, count: int) -> Iterator[dict[Connection, BaseProcess]]:
 
 def _work(job: Job, share: Share, threads: int | None, messages: Connection) -> None:
     """Answer one share, in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's, which ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_command()
     if threads is not None:
         import torch
 
@@ -105,14 +103,6 @@ def _work(job: Job, share: Share, threads: int | None, messages: Connection) -> 
         messages.send(answer_job(job, share, messages.send))
     except StllmError as error:
         messages.send(error)
-
-
-def _end_with_parent() -> None:
-    """End this process at once when the command is gone: nobody would merge what it writes."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _check(worker: BaseProcess, job: Job) -> None:

@@ -53,12 +53,12 @@ def test_table_shows_both_scorers_and_what_they_cover(evaluate: Stllm, tmp_path:
     assert "the whole report, with every answer: " in ran.err
 
 
-def test_rich_world_is_drawn_and_says_what_needs_no_order(
+def test_rich_world_is_drawn_by_default_and_says_what_needs_no_order(
     evaluate: Stllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CLIPS, "rich", 1)
     shapes = ("--bench", "shapes", "--data", tmp_path / "shapes")
-    ran = evaluate(*shapes, "--world", "rich", "--frames", "8")
+    ran = evaluate(*shapes, "--frames", "8")
     assert ran.code == 0, ran.err
     assert "drawing clips to ask about: 1/1" in ran.err
     (line,) = [line for line in ran.out.splitlines() if "moving_attribute" in line]
@@ -70,6 +70,17 @@ def test_rich_world_is_drawn_and_says_what_needs_no_order(
     assert again.code == 0 and "drawing clips to ask" not in again.err
     refused = evaluate(*shapes, "--world", "plain")
     assert refused.code == 2 and "holds clips of the rich world" in refused.err
+
+
+def test_plain_world_says_what_needs_no_order_too(
+    evaluate: Stllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLIPS, "plain", 1)
+    shapes = ("--bench", "shapes", "--data", tmp_path / "shapes")
+    ran = evaluate(*shapes, "--world", "plain", "--frames", "8")
+    assert ran.code == 0, ran.err
+    (line,) = [line for line in ran.out.splitlines() if " color " in line]
+    assert line.split("│")[-2].strip() == "100.0" and "no order: best possible" in ran.out
 
 
 def test_json_is_the_scores_file(evaluate: Stllm, tmp_path: Path) -> None:

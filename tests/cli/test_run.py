@@ -14,7 +14,8 @@ PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(CLIPS, "rich", 1)
     settings = small_recipe({"name": "one"}, {"name": "two"}).model_dump(mode="json", exclude_none=True)
     evaluation = {"eval": {"bench": "shapes", "data": str(tmp_path / "shapes"), "limit": 3}}
     settings["stages"].insert(1, evaluation)
@@ -51,12 +52,10 @@ def test_an_evaluation_that_cannot_be_is_refused_before_training(
     assert not run.exists()
 
 
-def test_an_evaluation_in_a_recipe_can_ask_about_the_rich_world(
-    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_evaluation_in_a_recipe_asks_about_the_rich_world(
+    stllm: Stllm, recipe: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(CLIPS, "rich", 1)
-    wanted = ("--set", "stages.1.eval.world=rich", "--set", "stages.1.eval.frames=8")
-    ran = stllm("run", recipe, "--output", tmp_path / "run", *wanted)
+    ran = stllm("run", recipe, "--output", tmp_path / "run", "--set", "stages.1.eval.frames=8")
     assert ran.code == 0 and "no order: best possible" in ran.out
     assert "drawing clips to ask about: 1/1" in ran.err and "report.html" in ran.err
     scores = json.loads((tmp_path / "run" / "eval" / "1-shapes" / "scores.json").read_text())

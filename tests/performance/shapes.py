@@ -27,9 +27,11 @@ from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import Tokenizers
 from st_llm_cli.recipe import load_recipe
 from st_llm_cli.recipe.sources import Shapes
+from st_llm_cli.shapes.encode import MOST_PIXELS
 from st_llm_cli.shapes.folder import read_clips, write_folder
 from st_llm_cli.shapes.render import frame_count
 from st_llm_cli.shapes.worlds import WORLDS
+from st_llm_cli.stages.drawn_shapes import FILE_PIXELS
 from st_llm_cli.training.data.collator import Collator
 from st_llm_cli.training.data.example import Example
 from st_llm_cli.training.data.shapes import draw_shapes, shapes_vocabulary
@@ -87,16 +89,17 @@ def training(options: argparse.Namespace) -> None:
 
 def files(options: argparse.Namespace) -> None:
     """How many frames a second go into video files."""
-    for world in WORLDS:
+    kinds = {name: (name, MOST_PIXELS) for name in WORLDS} | {"benchmark": ("rich", FILE_PIXELS["rich"])}
+    for kind, (world, pixels) in kinds.items():
         with tempfile.TemporaryDirectory() as name:
             began = time.process_time()
-            write_folder(Path(name), options.clips, world=world)
+            write_folder(Path(name), options.clips, world=world, most_pixels=pixels)
             seconds = time.process_time() - began
             clips = read_clips(Path(name))
         frames = sum(frame_count(clip.scene.duration_seconds, clip.encoding.fps) for clip in clips)
         shown = sum(clip.scene.duration_seconds for clip in clips)
         sys.stdout.write(
-            f"{world:8} {len(clips)} clips, {frames / seconds:6.0f} frames a second, "
+            f"{kind:10} {len(clips)} clips, {frames / seconds:6.0f} frames a second, "
             f"{seconds / len(clips):5.2f} s a clip, {shown / seconds:5.1f} times as fast as they play\n"
         )
         sys.stdout.flush()

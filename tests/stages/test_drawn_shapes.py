@@ -1,17 +1,19 @@
 """Clips that the benchmark `shapes` draws itself, and what is possible without their order."""
 
 import json
+import multiprocessing
 import shutil
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from st_llm_cli.bench.report import Ceiling
-from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.errors import DataError, StllmError, UsageError
 from st_llm_cli.shapes.folder import read_clips, write_folder
-from st_llm_cli.stages.drawn_shapes import CLIPS, ceilings_of, clips_to_draw, draw
+from st_llm_cli.stages.drawn_shapes import CLIPS, FILE_PIXELS, ceilings_of, draw
 from st_llm_cli.stages.eval import evaluate, run
 from st_llm_cli.stages.eval_plan import Plan, check_plan, load
 from st_llm_cli.stages.rescore import rescore
@@ -26,19 +28,77 @@ class Eight(Rote):
 
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small folder of the rich world: what `--world rich` draws, but for the number of clips."""
+    """A small folder of the rich world: what is drawn by default, but for the number of clips."""
     folder = tmp_path_factory.mktemp("data") / "rich"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CLIPS, "rich", RICH_CLIPS)
-        load(Plan("shapes", folder, world="rich"))
+        load(Plan("shapes", folder))
     return folder
 
 
-def test_the_world_that_is_asked_for_is_drawn(rich: Path) -> None:
+class Watched:
+    """Keeps what is told of a drawing."""
+
+    def __init__(self) -> None:
+        self.totals: list[int] = []
+        self.videos: list[str] = []
+
+    def begin(self, total: int) -> Callable[[str], None]:
+        self.totals.append(total)
+        return self.videos.append
+
+
+def test_the_rich_world_is_drawn_by_default_and_once(rich: Path) -> None:
     clips = read_clips(rich)
     assert [clip.scene.story for clip in clips] == ["turns", "bumps", "tour"]
-    assert clips_to_draw(rich, None) == clips_to_draw(rich, "rich") == 0
+    watched = Watched()
+    for world in (None, "rich"):
+        draw(rich, world, watched.begin)
+    assert watched.totals == watched.videos == []
     assert not rich.with_name("rich.lock").exists()
+
+
+def test_clips_of_the_rich_world_are_quick_to_draw() -> None:
+    """A newcomer waits for them: 10 million pixels take a slow core most of a second."""
+    assert CLIPS["rich"] * FILE_PIXELS["rich"] <= 1.2e9
+
+
+def test_the_plain_world_is_drawn_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLIPS, "plain", 1)
+    draw(tmp_path / "shapes", "plain")
+    assert [clip.scene.story for clip in read_clips(tmp_path / "shapes")] == [""]
+
+
+def test_several_processes_leave_the_bytes_of_one(rich: Path, tmp_path: Path) -> None:
+    folder, watched = tmp_path / "rich", Watched()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CLIPS, "rich", RICH_CLIPS)
+        draw(folder, "rich", watched.begin, processes=2)
+    assert watched.totals == [RICH_CLIPS] and len(watched.videos) == RICH_CLIPS
+    assert not multiprocessing.active_children()
+    ours, theirs = (
+        {path.relative_to(top): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+        for top in (folder, rich)
+    )
+    assert ours == theirs
+
+
+def test_drawing_goes_on_after_one_of_its_processes_was_killed(tmp_path: Path) -> None:
+    def kill(video: str) -> None:
+        multiprocessing.active_children()[0].kill()
+
+    folder, watched = tmp_path / "rich", Watched()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CLIPS, "rich", 12)
+        with pytest.raises(
+            StllmError, match=r"a process that draws clips was ended .the same command goes on"
+        ):
+            draw(folder, None, lambda total: kill, processes=2)
+        assert not multiprocessing.active_children()
+        draw(folder, None, watched.begin, processes=2)
+    assert len(watched.videos) == len(read_clips(folder)) == 12
 
 
 def test_each_task_comes_with_what_its_rows_say_is_possible_without_order(rich: Path, tmp_path: Path) -> None:
@@ -102,27 +162,30 @@ def test_drawing_that_was_interrupted_goes_on_with_its_own_world(tmp_path: Path)
 
     folder = tmp_path / "shapes"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CLIPS, "rich", 2)
+        patch.setitem(CLIPS, "plain", 2)
         with pytest.raises(Enough):
-            draw(folder, "rich", once)
-        assert clips_to_draw(folder, None) == 2 and not (folder / "scenes.jsonl").exists()
-        told: list[str] = []
-        draw(folder, None, told.append)
-    assert [clip.video for clip in read_clips(folder)] == told and len(told) == 2
+            draw(folder, "plain", lambda total: once)
+        assert not (folder / "scenes.jsonl").exists()
+        watched = Watched()
+        draw(folder, None, watched.begin)
+    clips = read_clips(folder)
+    assert [clip.video for clip in clips] == watched.videos and watched.totals == [2]
+    assert all(not clip.scene.story for clip in clips)
 
 
 def test_two_processes_that_draw_at_the_same_time_draw_once(tmp_path: Path) -> None:
-    told: list[str] = []
+    watched = Watched()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CLIPS, "plain", 3)
         threads = [
-            threading.Thread(target=draw, args=(tmp_path / "shapes", None, told.append)) for _ in range(2)
+            threading.Thread(target=draw, args=(tmp_path / "shapes", "plain", watched.begin))
+            for _ in range(2)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(told) == 3 and len(read_clips(tmp_path / "shapes")) == 3
+    assert len(watched.videos) == 3 and len(read_clips(tmp_path / "shapes")) == 3
 
 
 @pytest.mark.parametrize(

@@ -325,7 +325,7 @@ def test_nothing_to_ask_is_an_error(tmp_path: Path) -> None:
 
 
 def test_shapes_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CLIPS, "plain", 2)
+    monkeypatch.setitem(CLIPS, "rich", 2)
     plan = Plan("shapes", tmp_path / "shapes")
     loaded, _ = load(plan)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "shapes").rglob("*")}
