@@ -8,7 +8,7 @@ the room that the cache has for them; and the token attends to that whole room, 
 is behind its position.
 
 What was recorded is good for these rooms only. Where they are left for larger ones, or another conversation
-begins in new ones, it is recorded anew.
+begins in new ones, it is recorded anew. `compile_step` makes its layers faster once for all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -25,6 +26,8 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
+from st_llm_cli.errors import UsageError
+from st_llm_cli.model.compiled_layers import compiled_layers
 from st_llm_cli.model.growing_cache import STEP, GrowingCache
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 
@@ -46,6 +49,8 @@ Run = Callable[[], Tensor]
 
 _refused: weakref.WeakSet[StllmForConditionalGeneration] = weakref.WeakSet()
 """Models whose step could not be recorded: it is tried, and said, once."""
+_compiled: weakref.WeakSet[StllmForConditionalGeneration] = weakref.WeakSet()
+"""Models whose step is recorded with compiled layers."""
 
 
 def can_be_recorded(model: StllmForConditionalGeneration) -> bool:
@@ -74,9 +79,12 @@ class OneToken:
     Args:
         model: The model; see `can_be_recorded`.
         cache: What it has read, with room for at least one more position.
+        compiled: Whether layers read by compiled code.
     """
 
-    def __init__(self, model: StllmForConditionalGeneration, cache: GrowingCache) -> None:
+    def __init__(
+        self, model: StllmForConditionalGeneration, cache: GrowingCache, *, compiled: bool = False
+    ) -> None:
         rooms = [layer.rooms for layer in cache.layers]
         device, self._size = rooms[0][0].device, rooms[0][0].shape[-2]
         self.token = torch.zeros(1, 1, dtype=torch.long, device=device)
@@ -85,19 +93,22 @@ class OneToken:
         """Where it stands, [1]."""
         self._cache = Cache([_Room(*room, self.position) for room in rooms])
         self._model = model
+        self._compiled = compiled
 
     def run(self) -> Tensor:
         """Read the token, keys and values into the room → next-token logits, [1, vocabulary], float32."""
         embeds = self._model.get_input_embeddings()(self.token)  # [1, 1, hidden]
         hidden = torch.arange(self._size, device=embeds.device) > self.position  # [room]
         mask = embeds.new_zeros(self._size).masked_fill(hidden, -torch.inf)
-        output = self._model.language_model.get_decoder()(
-            inputs_embeds=embeds,
-            attention_mask=mask[None, None, None],  # [1, 1, 1, room]
-            position_ids=self.position[None],
-            past_key_values=self._cache,
-            use_cache=True,
-        )
+        decoder = self._model.language_model.get_decoder()
+        with compiled_layers(decoder.layers, self._cache.layers) if self._compiled else nullcontext():
+            output = decoder(
+                inputs_embeds=embeds,
+                attention_mask=mask[None, None, None],  # [1, 1, 1, room]
+                position_ids=self.position[None],
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         logits: Tensor = self._model.get_output_embeddings()(output.last_hidden_state[:, -1])
         return logits.float()
 
@@ -230,7 +241,7 @@ class Recorder:
             logits = recorded.read(token, length)
             key = cache.layers[-1].rooms[0][..., length, :].clone()  # [1, heads, dim]
         except RuntimeError as error:
-            _refuse(model, (str(error).strip().splitlines() or [type(error).__name__])[0])
+            _refuse(model, _first_line(error))
             return None
         log.info("recorded the step of one token in %.2f s", time.perf_counter() - began)
         return recorded, logits, key
@@ -246,7 +257,7 @@ def record(model: StllmForConditionalGeneration, cache: GrowingCache) -> Recorde
     Raises:
         RuntimeError: If the step does what cannot be recorded.
     """
-    step, room = OneToken(model, cache), cache.room
+    step, room = OneToken(model, cache, compiled=model in _compiled), cache.room
     assert room is not None
     # Not the position of the token that is to try it: one that stayed in the recording would go unnoticed.
     step.position.fill_(cache.get_seq_length() + 1)
@@ -260,6 +271,36 @@ def record(model: StllmForConditionalGeneration, cache: GrowingCache) -> Recorde
         addresses=[weight.data_ptr() for weight in weights],
         room=weakref.ref(room),
     )
+
+
+@torch.no_grad()
+def compile_step(model: StllmForConditionalGeneration) -> None:
+    """Compile the layers that a recorded step reads a token with: faster writing, for a wait before it.
+
+    Args:
+        model: The model, in evaluation mode and where it is to stay.
+
+    Raises:
+        UsageError: If steps are not recorded on its device, or not of its kind of language model, or if its
+            layers cannot be compiled.
+    """
+    if model.device.type not in RECORDERS:
+        what = f"compiling serves writing on a GPU, and the model is on '{model.device.type}'"
+        raise UsageError(what, where="compiled", fix="leave it out, or choose another device")
+    if not can_be_recorded(model):
+        what = f"the step of this language model ({model.config.text_config.model_type}) cannot be compiled"
+        raise UsageError(what, where="compiled", fix="leave it out")
+    began, cache = time.perf_counter(), GrowingCache()
+    embeds = model.get_input_embeddings()(torch.zeros(1, 1, dtype=torch.long, device=model.device))
+    model.language_model.get_decoder()(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+    cache.prepare(STEP)
+    try:
+        OneToken(model, cache, compiled=True).run()
+    except RuntimeError as error:
+        what = f"the language model cannot be compiled here: {_first_line(error)}"
+        raise UsageError(what, where="compiled", fix="leave it out") from error
+    _compiled.add(model)
+    log.info("compiled the step of one token in %.1f s", time.perf_counter() - began)
 
 
 def _last_key(cache: GrowingCache) -> Tensor:
@@ -279,6 +320,10 @@ def _agree(model: StllmForConditionalGeneration, recorded: list[Tensor], ordinar
         return True
     _refuse(model, f"it differs from the ordinary one by {float(apart.max()):.2g} of the spread")
     return False
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _refuse(model: StllmForConditionalGeneration, reason: str) -> None:

@@ -2,11 +2,12 @@
 
     python tests/performance/gpu.py            one GPU of 140 GB; --frames 16 64
     python tests/performance/gpu.py --tiny     the same on a CPU with small parts: only to see that it works
+    python tests/performance/gpu.py --only answering compiled
 
 Training is on clips of 16 frames (`--clips`: so many a step) with half of their tokens dropped and masked
 video modelling, in full (all in bfloat16, AdamW's means too) and by LoRA, with checkpointing. MFU counts the
 operations of `training/costs.py` without those done again. Targets, on an H200 with 790 TFLOP/s and 4.3 TB/s
-as measured: MFU over 45 %, encoder over 50 % of the one, decoding over 60 % of the other.
+as measured: MFU over 45 %, encoder over 50 % of the one, decoding (compiled) over 60 % of the other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import Tensor
 from st_llm_cli.model.config import VIDEO_TOKEN_ID, StllmConfig
 from st_llm_cli.model.decoding import PrefixCache, write
 from st_llm_cli.model.generation import Generation
-from st_llm_cli.model.one_token import PATIENCE
+from st_llm_cli.model.one_token import PATIENCE, compile_step
 from st_llm_cli.model.published import published_config
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe.schema import Lora
@@ -33,6 +34,7 @@ from st_llm_cli.training.ready import add_lora
 from st_llm_cli.training.step import StepShape, TextSizes
 
 TEXT, ANSWER, QUESTION, NEW_TOKENS = 96, 32, 32, 64
+PARTS = ("training", "encoding", "answering", "compiled")
 
 
 class Bench:
@@ -148,64 +150,91 @@ def encoding(bench: Bench, model: StllmForConditionalGeneration, images: int) ->
     line(f"encoding {images} frames", f"{images / seconds:.0f} frames/s", f"{used:.1%} of the peak")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def answering(bench: Bench, model: StllmForConditionalGeneration, count: int) -> None:
     """Time the first token of a clip, that of a second question, and all that follow."""
-    frames, question = bench.frames(count), bench.ids(QUESTION)
     language: Any = model.language_model
-
-    def embeds(length: int) -> Tensor:
-        ids = bench.ids(length)
-        looked: Tensor = model.get_input_embeddings()(ids)
-        return looked
-
-    def prefix() -> Tensor:
-        video, _ = model.encode_video(frames, question_ids=question)
-        return torch.cat([video[0][None], embeds(TEXT)], dim=1)  # [1, tokens, hidden]
-
-    first = bench.seconds(lambda: language(inputs_embeds=prefix(), logits_to_keep=1))
-    cache = language(inputs_embeds=prefix(), logits_to_keep=1, use_cache=True).past_key_values
+    first = bench.seconds(lambda: language(inputs_embeds=prompt(bench, model, count), logits_to_keep=1))
+    embeds = prompt(bench, model, count)
+    cache = language(inputs_embeds=embeds, logits_to_keep=1, use_cache=True).past_key_values
 
     def second_turn() -> None:
-        language(inputs_embeds=embeds(QUESTION), past_key_values=cache, logits_to_keep=1)
+        language(inputs_embeds=text(bench, model, QUESTION), past_key_values=cache, logits_to_keep=1)
         cache.crop(-QUESTION)
 
     second = bench.seconds(second_turn)
     line(f"first token, {count} frames", f"{first * 1e3:.1f} ms")
     line(f"second turn, {count} frames", f"{second * 1e3:.1f} ms")
-    decoding(bench, model, prefix(), count)
+    plainly, recording, recorded = written(bench, model, embeds)
+    line(f"decoding step by step, {count} frames", *rate(bench, model, embeds, plainly))
+    if recorded is None:
+        line("decoding recorded", "no step was recorded")
+        return
+    line("recording the step", f"{recording:.2f} s")
+    line(f"decoding recorded, {count} frames", *rate(bench, model, embeds, recorded))
 
 
-def decoding(bench: Bench, model: StllmForConditionalGeneration, embeds: Tensor, count: int) -> None:
-    """Time the tokens of an answer as a session writes it: step by step, then by a recorded step."""
+@torch.no_grad()
+def compiled(bench: Bench, model: StllmForConditionalGeneration, counts: list[int]) -> None:
+    """Compile the step that is recorded, and time the tokens of an answer again."""
+    if bench.device.type == "cpu":
+        line("decoding compiled", "not on a CPU")
+        return
+    began = time.perf_counter()
+    compile_step(model)
+    line("compiling the step", f"{time.perf_counter() - began:.1f} s")
+    for count in counts:
+        embeds = prompt(bench, model, count)
+        _, _, recorded = written(bench, model, embeds)
+        figures = ["no step was recorded"] if recorded is None else rate(bench, model, embeds, recorded)
+        line(f"decoding compiled, {count} frames", *figures)
+
+
+def text(bench: Bench, model: StllmForConditionalGeneration, length: int) -> Tensor:
+    """Embedded words, [1, length, hidden]."""
+    looked: Tensor = model.get_input_embeddings()(bench.ids(length))
+    return looked
+
+
+def prompt(bench: Bench, model: StllmForConditionalGeneration, count: int) -> Tensor:
+    """All that stands before an answer about a clip, [1, tokens, hidden]."""
+    video, _ = model.encode_video(bench.frames(count), question_ids=bench.ids(QUESTION))
+    return torch.cat([video[0][None], text(bench, model, TEXT)], dim=1)
+
+
+def written(
+    bench: Bench, model: StllmForConditionalGeneration, embeds: Tensor
+) -> tuple[float, float, float | None]:
+    """Write an answer as a session does it: step by step, then by a recorded step.
+
+    Returns:
+        Seconds of a token step by step, of recording, and of a token by the recorded step; None if there is
+        none.
+    """
     prefix, times = PrefixCache(), list[float]()
     places = list(range(embeds.shape[1]))
     began = time.perf_counter()
     for _ in write(model, prefix, embeds, places, Generation(max_new_tokens=NEW_TOKENS), [], lambda: False):
         times.append(time.perf_counter() - began)  # the token is on the CPU: the device is idle
         began = time.perf_counter()
+    plainly = median(times[2 : PATIENCE + 1])  # the first token comes with the prompt, the second warms up
+    recorded = None if prefix.recorder.recorded is None else median(times[PATIENCE + 2 :])
+    return plainly, times[PATIENCE + 1] - plainly, recorded
+
+
+def rate(bench: Bench, model: StllmForConditionalGeneration, embeds: Tensor, seconds: float) -> list[str]:
+    """How fast tokens are written, and which share of the bandwidth that is."""
     language: Any = model.language_model
     read = sum(w.numel() for w in language.parameters()) - model.get_input_embeddings().weight.numel()  # type: ignore[operator]
     config = bench.config.text_config
     heads = config.num_key_value_heads * config.head_dim
-    read += 2 * config.num_hidden_layers * heads * (len(places) + NEW_TOKENS // 2)
-
-    def tell(name: str, seconds: float) -> None:
-        used = 2 * read / seconds / bench.bandwidth
-        line(f"{name}, {count} frames", f"{1 / seconds:.0f} tokens/s", f"{used:.1%} of the bandwidth")
-
-    plainly = median(times[2 : PATIENCE + 1])  # the first token comes with the prompt, the second warms up
-    tell("decoding step by step", plainly)
-    if prefix.recorder.recorded is None:
-        line("decoding recorded", "no step was recorded")
-        return
-    line("recording the step", f"{times[PATIENCE + 1] - plainly:.2f} s")
-    tell("decoding recorded", median(times[PATIENCE + 2 :]))
+    read += 2 * config.num_hidden_layers * heads * (embeds.shape[1] + NEW_TOKENS // 2)
+    return [f"{1 / seconds:.0f} tokens/s", f"{2 * read / seconds / bench.bandwidth:.1%} of the bandwidth"]
 
 
 def line(name: str, *figures: str) -> None:
     """Print one result."""
-    print(f"{name:<34}" + "".join(f"{figure:>22}" for figure in figures), flush=True)  # noqa: T201
+    print(f"{name:<34}" + "".join(f"{figure:>23}" for figure in figures), flush=True)  # noqa: T201
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -215,17 +244,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--clips", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--tflops", type=float, default=790.0)
     parser.add_argument("--tbps", type=float, default=4.3)
     options = parser.parse_args(arguments)
     bench = Bench(options)
-    for lora in (False, True):
-        for clips in options.clips:
-            training(bench, clips, lora=lora)
+    if "training" in options.only:
+        for lora in (False, True):
+            for clips in options.clips:
+                training(bench, clips, lora=lora)
     model = bench.model().eval()
-    encoding(bench, model, 4 if options.tiny else 256)
-    for count in options.frames:
-        answering(bench, model, count)
+    if "encoding" in options.only:
+        encoding(bench, model, 4 if options.tiny else 256)
+    if "answering" in options.only:
+        for count in options.frames:
+            answering(bench, model, count)
+    if "compiled" in options.only:
+        compiled(bench, model, options.frames)
 
 
 if __name__ == "__main__":
