@@ -63,6 +63,7 @@ SAME_NAME = frozenset(
 OPTIONS = {
     **{name: "--" + name.replace("_", "-") for name in SAME_NAME},
     "benchmark": "--bench",
+    "compiled": "--compile",
     "name": "--model",
     "num_frames": "--frames",
 }

@@ -13,6 +13,7 @@ from st_llm_cli.model import answer as answering
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.model.decoding import too_long
 from st_llm_cli.model.generation import Generation, generation_of
+from st_llm_cli.model.one_token import compile_step
 from st_llm_cli.model.prompt import Prompt, chat_prompt
 from st_llm_cli.model.session import Session
 from st_llm_cli.stages.answer_many import answer_all
@@ -46,6 +47,7 @@ def load_model(
     seed: int | None = None,
     cache: TokenCache | None = None,
     compat: str | None = None,
+    compiled: bool = False,
 ) -> VideoModel:
     """Load a model to ask about clips.
 
@@ -57,15 +59,20 @@ def load_model(
         cache: Where the tokens of clips are kept, for `VideoModel.read_clips`.
         compat: `released` answers as the released code does, its known defects included; None as the
             checkpoint's configuration says.
+        compiled: Compile what writes an answer token by token, on a GPU: `VideoModel.stream` and
+            conversations write faster for it. Takes half a minute the first time; inductor keeps what it
+            made.
 
     Raises:
         CheckpointError: If there is no such model, or its files are missing, damaged or do not fit.
-        UsageError: If `compat` is something else.
+        UsageError: If `compat` is something else, or the model cannot be compiled where it is.
     """
     if compat not in (None, "released"):
         raise UsageError(f"no compatibility '{compat}'", where="compat", fix="give 'released', or nothing")
     model, tokenizers, folder = load_checkpoint(name, device=device, dtype=dtype)
     model.config.compat = compat or model.config.compat
+    if compiled:
+        compile_step(model)
     tokens = None if cache is None else ClipTokens(model, cache, looks_like_shapes, folder)
     return VideoModel(model, tokenizers, folder, seed=seed, tokens=tokens)
 

@@ -94,6 +94,11 @@ def test_a_line_that_fails_does_not_stop_the_next(stllm: Stllm, micro: Path, cli
             2,
             "--compat: no compatibility 'relesed' (give 'released'",
         ),
+        (
+            ["CLIP", "-q", "?", "--compile", "--device", "cpu"],
+            2,
+            "--compile: compiling serves writing on a GPU, and the model is on 'cpu' (leave it out, or",
+        ),
         (["CLIP", "-q", "?", "-q", " "], 2, "--question: an empty question (ask something)"),
         (
             ["CLIP", "-q", "?", "--frames", "5000"],

@@ -9,14 +9,22 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 from torch.fx.experimental.proxy_tensor import make_fx
 from transformers import AutoConfig
 
-from st_llm_cli.model import one_token
+from st_llm_cli.errors import UsageError
+from st_llm_cli.model import compiled_layers, one_token
 from st_llm_cli.model.decoding import PrefixCache
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.growing_cache import STEP
-from st_llm_cli.model.one_token import LANGUAGE_MODELS, OneToken, Run, can_be_recorded
+from st_llm_cli.model.one_token import (
+    LANGUAGE_MODELS,
+    OneToken,
+    Run,
+    can_be_recorded,
+    compile_step,
+)
 from st_llm_cli.model.session import Session
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from tests.micro import WORDS, micro_config, micro_frames, micro_model
@@ -367,6 +375,73 @@ def test_a_recording_that_fails_or_is_wrong_is_told_once_and_not_used(
     assert "cannot be recorded" in warning.message
     assert "\n" not in warning.message
     assert ("when stream is capturing" if record is fails else "differs") in warning.message
+
+
+# ---- compiled
+
+
+@pytest.fixture
+def compiling(monkeypatch: pytest.MonkeyPatch, recordings: list[Run]) -> None:
+    """Compile to the same operations, on the CPU too, and record there."""
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(compiled_layers, "BACKEND", "eager")
+    monkeypatch.setattr(one_token, "_compiled", type(one_token._compiled)())
+
+
+@pytest.mark.parametrize("kind", LANGUAGE_MODELS)
+def test_one_compilation_serves_all_layers_and_rooms_of_any_size(kind: str, compiling: None) -> None:
+    model = model_of(kind, num_hidden_layers=5)
+    compile_step(model)
+    new = ids_of(30, seed=1)
+    begins = [ids_of(length) for length in (20, STEP - 10, 3 * STEP)]
+    compiled = [read_all(model, begun(model, ids), new) for ids in begins]
+    # Of SmolLM3's layers, some turn no keys.
+    assert counters["stats"]["unique_graphs"] == (2 if kind == "smollm3" else 1)
+    one_token.RECORDERS.pop("cpu")
+    for ids, logits in zip(begins, compiled, strict=True):
+        torch.testing.assert_close(logits, read_all(model, begun(model, ids), new), rtol=1e-3, atol=1e-3)
+    assert not any("forward" in layer.__dict__ for layer in model.language_model.get_decoder().layers)
+
+
+def test_only_models_that_were_compiled_read_so(compiling: None) -> None:
+    compile_step(model_of())
+    graphs = counters["stats"]["unique_graphs"]
+    model = model_of(num_hidden_layers=3, intermediate_size=24)
+    prefix = begun(model, ids_of(20))
+    read_all(model, prefix, ids_of(30, seed=1))
+    assert prefix.recorder.recorded is not None
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+@pytest.mark.slow
+def test_inductor_compiles_a_step(monkeypatch: pytest.MonkeyPatch, compiling: None) -> None:
+    monkeypatch.setattr(compiled_layers, "BACKEND", "inductor")
+    model = model_of()
+    compile_step(model)
+    new = ids_of(30, seed=1)
+    logits = read_all(model, begun(model, ids_of(20)), new)
+    one_token.RECORDERS.pop("cpu")
+    torch.testing.assert_close(logits, read_all(model, begun(model, ids_of(20)), new), rtol=1e-3, atol=1e-3)
+
+
+def test_what_cannot_be_compiled_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, recordings: list[Run]
+) -> None:
+    with pytest.raises(UsageError, match=r"this language model \(gpt_neox\) cannot be compiled"):
+        compile_step(model_of("gpt_neox"))
+    monkeypatch.setattr(compiled_layers, "_compiled", lambda backend: cannot_compile)
+    model = model_of()
+    with pytest.raises(UsageError, match=r"cannot be compiled here: no compiler was found \(leave it out\)$"):
+        compile_step(model)
+    assert not any("forward" in layer.__dict__ for layer in model.language_model.get_decoder().layers)
+    one_token.RECORDERS.pop("cpu")
+    with pytest.raises(UsageError, match="serves writing on a GPU, and the model is on 'cpu'"):
+        compile_step(model)
+
+
+def cannot_compile(*given: Any, **named: Any) -> None:
+    raise RuntimeError("no compiler was found\nand many lines more")
 
 
 # ---- CUDA, pretended
