@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
@@ -26,9 +28,9 @@ class Row:
     variant: str
     seed: int
     step_seconds: float
-    """Of a training step on one thread: of the fastest ten in a row, where other work counts least."""
+    """Of a training step: of the fastest ten in a row, where other work counts least."""
     memory_gb: float
-    """Largest memory of the process while training."""
+    """Largest memory while training: of the process, or on a GPU of its tensors."""
     right: dict[str, str]
     """For each number of frames, one bit for each answer, packed: clip by clip, in the order of the kinds."""
 
@@ -37,19 +39,31 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 def measure_all(
-    variants: Iterable[str], seeds: Sequence[int], path: Path, measure: Callable[[str, int], Row]
+    variants: Iterable[str],
+    seeds: Sequence[int],
+    path: Path,
+    measure: Callable[[str, int], Row],
+    jobs: int = 1,
 ) -> None:
-    """Append a row for each variant and seed as soon as it is measured; those that are there stay."""
+    """Append a row for each variant and seed as soon as it is measured; those that are there stay.
+
+    Args:
+        variants: Their names.
+        seeds: Of the trainings.
+        path: The file of rows.
+        measure: Measures one; it is sent to other processes.
+        jobs: Runs side by side.
+    """
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
-    for seed in seeds:
-        for variant in variants:
-            if (variant, seed) not in done:
-                row = measure(variant, seed)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(row)) + "\n")
-                sys.stdout.write(f"{variant} {seed}: {row.step_seconds:.2f} s a step\n")
-                sys.stdout.flush()
+    missing = [(variant, seed) for seed in seeds for variant in variants if (variant, seed) not in done]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
+        for future in as_completed([processes.submit(measure, *which) for which in missing]):
+            row = future.result()
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+            sys.stdout.write(f"{row.variant} {row.seed}: {row.step_seconds:.2f} s a step\n")
+            sys.stdout.flush()
 
 
 def read_rows(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
@@ -82,7 +96,7 @@ def trained(folder: Path) -> tuple[float, float]:
 
 def answers(model: VideoModel, clips: Sequence[Example]) -> str:
     """Which questions about held-out clips a model answers to the letter, packed."""
-    with torch.autocast("cpu", torch.bfloat16):  # as in training
+    with torch.autocast(model.model.device.type, torch.bfloat16):  # as in training
         return packed([right for clip in right_answers(model, clips) for right in clip])
 
 

@@ -26,7 +26,7 @@ def right_answers(model: VideoModel, examples: Sequence[Example], clips: int = 1
     collate = Collator(model.tokenizers, model.model.config)
     for start in range(0, len(examples), clips):
         batch = examples[start : start + clips]
-        given = collate(batch)
+        given = {name: values.to(model.model.device) for name, values in collate(batch).items()}
         rows = iter(_right(model, given).tolist())
         for example in batch:
             yield [int(next(rows)) for _ in example.tasks]

@@ -131,10 +131,13 @@ def test_each_answer_counts_for_its_own_clip_and_kind() -> None:
 
 
 def test_a_new_language_model_sees_with_the_same_eyes(tmp_path: Path) -> None:
-    new = claims_events.with_new_language("tiny", tmp_path / "new")
+    size = claims_events.SIZES["large"]
+    new = claims_events.with_new_language("tiny", tmp_path / "new", size)
     before, after = (load_model(name).model for name in ("tiny", str(new)))
     frames = [torch.randn(2, 3, 48, 48)]
     (seen,), (again,) = (model.encode_queries(model.encode_vision(frames)) for model in (before, after))
     torch.testing.assert_close(seen, again)
-    assert after.config.text_config.num_hidden_layers == claims_events.LAYERS
-    assert before.config.text_config.num_hidden_layers > claims_events.LAYERS
+    language = after.config.text_config
+    assert (language.num_hidden_layers, language.hidden_size) == (size.layers, size.width)
+    stored = sum(path.stat().st_size for path in new.glob("*.safetensors"))
+    assert stored / 2 < 25e6, "as it would be bundled, in float16"
