@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +33,7 @@ from st_llm_cli.cli.options import (
     TemperatureOption,
     TopPOption,
 )
-from st_llm_cli.cli.screen import note, progress_of, show_error
+from st_llm_cli.cli.screen import note, progress_of, show_error, which_of
 from st_llm_cli.cli.times import seconds_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.errors import StllmError, UsageError
@@ -175,7 +175,8 @@ def stream_one(model: Answerer, video: Path, wish: Wish) -> int:
 
     (part,) = parts_of(video, wish)
     clip = look(model, part, wish)
-    _warn(_damage(video, clip.source.damage), model.caveat(clip))
+    damage, caveat = clip.source.damage, model.caveat(clip)
+    _warn({video: damage} if damage else {}, {video: caveat} if caveat else {}, 1)
     for piece in model.stream(clip, wish.prompt, **asdict(wish.generation)):
         typer.echo(piece, nl=False)
         sys.stdout.flush()
@@ -238,16 +239,19 @@ def _watch(outcomes: Iterator[VideoDone], videos: list[Path]) -> int:
     """Show how far the work is, then what went wrong; the number of videos that failed."""
     errors: list[StllmError] = []
     failed = 0
-    caveat = None
-    damages: dict[Path, str | None] = {}
+    damages: dict[Path, str] = {}
+    caveats: dict[Path, str] = {}
     with progress_of(len(videos), "describing") as progress:
         for outcome in outcomes:
             progress.step(str(outcome.video))
             errors += outcome.errors
             failed += bool(outcome.errors)
-            caveat = caveat or next((said.caveat for said in outcome.descriptions if said.caveat), None)
-            damages[outcome.video] = next((said.damage for said in outcome.descriptions if said.damage), None)
-    _warn(*(_damage(video, damage) for video, damage in damages.items()), caveat)
+            for said in outcome.descriptions:
+                if said.damage:
+                    damages.setdefault(outcome.video, said.damage)
+                if said.caveat:
+                    caveats.setdefault(outcome.video, said.caveat)
+    _warn(damages, caveats, len(videos))
     _tell(errors, failed, len(videos))
     return failed
 
@@ -262,14 +266,13 @@ def _tell(errors: list[StllmError], failed: int, count: int) -> None:
             show_error(error)
 
 
-def _damage(video: Path, damage: str | None) -> str | None:
-    return damage and f"{video}: damaged, {damage}"
-
-
-def _warn(*texts: str | None) -> None:
-    for text in texts:
-        if text:
-            note(text)
+def _warn(damages: Mapping[Path, str], caveats: Mapping[Path, str], total: int) -> None:
+    """Say what of which videos cannot be read, and about how many the answers are not to be trusted."""
+    for video, damage in damages.items():
+        note(f"{video}: damaged, {damage}")
+    for caveat in dict.fromkeys(caveats.values()):
+        videos = [str(video) for video, said in caveats.items() if said == caveat]
+        note(f"{which_of(videos, total, 'videos')}: {caveat}")
 
 
 def _format_name(given: str | None, as_json: bool, output: Path | None) -> str:

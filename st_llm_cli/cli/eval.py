@@ -31,6 +31,7 @@ from st_llm_cli.cli.eval_screen import (
     show_missing,
     show_replies,
     show_report,
+    show_unreadable,
 )
 from st_llm_cli.cli.options import (
     ANSWER,
@@ -254,6 +255,7 @@ def _show(result: Result, judged: Judged | None, gain: Gain | None, scorer: str,
     if gain is not None:
         show_gain(gain)
     show_replies(result.predictions)
+    show_unreadable(result.predictions)
     note(f"the whole report, with every answer: {result.folder / 'report.html'}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from st_llm_cli.cli.screen import note, progress_of
+from st_llm_cli.cli.screen import note, progress_of, which_of
 from st_llm_cli.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -170,6 +170,17 @@ def show_replies(predictions: Sequence[Prediction]) -> None:
             read = f"{'right' if verdict.correct else 'wrong'} by '{verdict.rule}'"
         said = prediction.error if prediction.reply is None else repr(prediction.reply)
         note(f"  {prediction.sample.id}: {said} is {read}; reference {prediction.sample.answer!r}")
+
+
+def show_unreadable(predictions: Sequence[Prediction]) -> None:
+    """Name clips that could not be read, by what is wrong with them."""
+    clips = {prediction.sample.cluster for prediction in predictions}
+    found: dict[str, dict[str, None]] = {}
+    for prediction in predictions:
+        if prediction.error is not None:
+            found.setdefault(prediction.error, {})[prediction.sample.cluster] = None
+    for error, names in found.items():
+        note(f"{which_of(list(names), len(clips), 'clips')}: {error}")
 
 
 def show_missing(missing: Sequence[Media]) -> None:

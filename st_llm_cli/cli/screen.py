@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -60,6 +60,17 @@ def show_error(error: StllmError, words: Mapping[str, str] = OPTIONS) -> None:
 def note(text: str) -> None:
     """Say something that is no result."""
     print(f"stllm: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def which_of(names: Sequence[str], total: int, what: str) -> str:
+    """Name what a remark is about: the file itself, or how many of how many, and the first of them.
+
+    Args:
+        names: Those it is about, at least one.
+        total: How many there are.
+        what: Word for several of them, such as `videos`.
+    """
+    return names[0] if len(names) == 1 else f"{len(names)} of {total} {what}, the first: {names[0]}"
 
 
 class OnScreen(logging.StreamHandler[TextIO]):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from st_llm_cli.stages.video_model import VideoModel
 from tests.cli.conftest import Ran, Stllm
 
 SHORT = ("--max-new-tokens", "4")
@@ -63,6 +64,16 @@ def test_damage_is_told_in_one_line_and_in_the_json(describe: Stllm, clips: Path
     assert many.err.splitlines().count(f"stllm: {path}: damaged, {lost}") == 1
     told = [(row["video"], row["damage"]) for row in map(json.loads, many.out.splitlines())]
     assert told[1:] == [(str(path), lost), (str(clips / "a.mp4"), None)]
+
+
+def test_doubt_names_the_videos_that_it_is_about(
+    describe: Stllm, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VideoModel, "caveat", lambda self, clip: "looks odd")
+    one, many = describe(clips / "a.mp4"), describe(clips, clips / "a.mp4", "--every", "1")
+    assert f"stllm: {clips / 'a.mp4'}: looks odd" in one.err.splitlines()
+    told = [line for line in many.err.splitlines() if "looks odd" in line]
+    assert told == [f"stllm: 3 of 3 videos, the first: {clips / 'a.mp4'}: looks odd"]
 
 
 def test_json_is_the_short_way_to_ask_for_lines_of_json(describe: Stllm, clips: Path) -> None:

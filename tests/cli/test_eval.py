@@ -83,6 +83,20 @@ def test_plain_world_says_what_needs_no_order_too(
     assert line.split("│")[-2].strip() == "100.0" and "no order: best possible" in ran.out
 
 
+def test_clips_that_cannot_be_read_are_named(evaluate: Stllm, clips: Path, tmp_path: Path) -> None:
+    row = {"question": "q", "candidates": ["a", "b"], "answer": "a", "task": "t"}
+    names = ("a.mp4", "text.mp4", "more.mp4")
+    for name in names[1:]:
+        (tmp_path / name).write_text("no video")
+    (tmp_path / "a.mp4").write_bytes((clips / "a.mp4").read_bytes())
+    rows = [{**row, "id": f"{name}{turn}", "video": name} for turn in range(2) for name in names]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    ran = evaluate("--bench", "custom", "--data", tmp_path / "own.jsonl")
+    assert ran.code == 0, ran.err
+    (line,) = [line for line in ran.err.splitlines() if "clips, the first" in line]
+    assert line.startswith("stllm: 2 of 3 clips, the first: ") and "text.mp4: NotAVideoError: " in line
+
+
 def test_json_is_the_scores_file(evaluate: Stllm, tmp_path: Path) -> None:
     ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench", "--json", "--limit", "4")
     assert ran.code == 0, ran.err
