@@ -1,6 +1,7 @@
 """What the bundled model is measured on, and how its answers are counted."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -45,6 +46,7 @@ from tests.performance.accuracy.tables import (
     kinds_table,
     plain_table,
     rate,
+    shuffled_sentence,
     size_class,
 )
 
@@ -159,6 +161,15 @@ def test_shuffled_answers_are_held_against_the_ceiling(right: int, verdict: str)
     assert found.right.value == pytest.approx(right / 12)
     assert found.ceiling == 0.25
     assert found.verdict == verdict
+
+
+def test_several_orders_of_a_clip_are_one_clip() -> None:
+    once = choices(3)
+    thrice = replace(once, controls={"shuffle": 3 * once.controls["shuffle"]})
+    one, three = (each.order_blind(ORDER_KINDS, "shuffle") for each in (once, thrice))
+    assert (one.orders, three.orders) == (1, 3) and three.ceiling == one.ceiling
+    assert three.right.low == pytest.approx(one.right.low, abs=0.01)  # not narrower: no new clips were seen
+    assert "each clip in 3 random orders" in shuffled_sentence(three)
 
 
 def test_table_of_kinds_shows_each_beside_its_ceiling() -> None:

@@ -18,6 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,13 +27,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from st_llm_cli.shapes.folder import read_clips, write_folder
 from st_llm_cli.shapes.rich_questions import CHOICE_KINDS
-from st_llm_cli.stages.controls import control_folder
+from st_llm_cli.stages.controls import Controlled, control_folder
 from st_llm_cli.stages.drawn_shapes import ceilings_of_questions
+from st_llm_cli.stages.eval import answer_share
 from st_llm_cli.stages.eval_job import Job, answer_job
 from st_llm_cli.stages.eval_plan import Plan, load
 from st_llm_cli.stages.prediction_file import collect
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.stages.weights import weights_digest
+from st_llm_cli.tokens.store import TokenCache
 from tests.performance.accuracy.asking import BATCH, Answer, ask_ends, ask_everything
 from tests.performance.accuracy.clips import (
     FIRST_SEED,
@@ -78,6 +81,8 @@ SHOWN = (
 """Kinds of which an example is drawn."""
 MOST_MISTAKES = 4
 CONTROLS = tuple(control for control in FRAMES if control is not None)
+MORE_ORDERS = (1, 2)
+"""Seeds by which frames are shuffled, beside 0."""
 
 
 def main() -> None:
@@ -102,7 +107,8 @@ def main() -> None:
     (output / "report.json").write_text(numbers + "\n", encoding="utf-8")
     for page in arguments.page:
         fill_page(page, parts, output / "pictures")
-    number = len(ends) + len(corners) + len(plain) + len(choices.full) * (1 + len(choices.controls))
+    number = len(ends) + len(corners) + len(plain)
+    number += len(choices.full) + sum(map(len, choices.controls.values()))
     _say(f"clips drawn in {drawn - began:.0f} s, {number} questions asked in {asked - drawn:.0f} s")
     _say(f"all tables are in {output / 'report.md'}")
 
@@ -150,8 +156,21 @@ def ask_choices(output: Path, name: str, model: VideoModel) -> Choices:
     # Predictions are read rather than scored: scoring counts the ceilings of every run anew, all alike.
     runs = {None: job.folder, **{name: control_folder(job.folder, name) for name in job.controls}}
     found = {name: collect(folder, samples) or [] for name, folder in runs.items()}
+    for seed in MORE_ORDERS:
+        found["shuffle"] += collect(ask_shuffled(job, seed), samples) or []
     ceilings = ceilings_of_questions(job.plan.data, samples, model.num_frames)
     return Choices(found[None], {name: found[name] for name in job.controls}, ceilings)
+
+
+def ask_shuffled(job: Job, seed: int) -> Path:
+    """Ask the questions of a job about frames shuffled by another seed; give the folder of the answers."""
+    assert job.cache is not None
+    model = load_model(job.model, cache=TokenCache(job.cache))
+    folder = control_folder(job.folder / f"seed-{seed}", "shuffle")
+    settings = {"model": job.model, "weights": weights_digest(model.folder), "control": "shuffle"}
+    plan = replace(job.plan, seed=seed)
+    answer_share(Controlled(model, "shuffle", seed), plan, folder, settings=settings, batch_size=BATCH)
+    return folder
 
 
 def tables(

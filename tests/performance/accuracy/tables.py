@@ -40,6 +40,8 @@ class OrderBlind:
     """Answers about frames in no order, beside the best that is possible so."""
 
     right: Rate
+    orders: int
+    """Random orders that each clip was shown in."""
     ceiling: float
     """Mean over the same questions of what the best order-blind observer gets right."""
     low: float
@@ -84,7 +86,7 @@ class Choices:
 
     full: list[Prediction]
     controls: dict[str, list[Prediction]]
-    """The same questions under each control."""
+    """The same questions under each control; each several times where it was asked with several seeds."""
     ceilings: dict[str, Ceilings]
     """By the question's id."""
 
@@ -108,7 +110,8 @@ class Choices:
         interval = clustered_bootstrap(above, clips)
         found = rate(rights, clips)
         assert found is not None and interval is not None, "there are questions about several clips"
-        return OrderBlind(found, mean(ceilings), interval.low, interval.high)
+        orders = len(rows) // len(self.of(kinds))
+        return OrderBlind(found, orders, mean(ceilings), interval.low, interval.high)
 
 
 def is_right(prediction: Prediction) -> bool:
@@ -154,12 +157,12 @@ def controls_table(choices: Choices) -> str:
 def shuffled_sentence(found: OrderBlind) -> str:
     """Say whether shuffled frames leave what an order-blind observer can know, and no more."""
     return (
-        f"With shuffled frames {found.right.value:.3f} of the questions that need order are answered right, "
-        f"95 % interval [{found.right.low:.3f}, {found.right.high:.3f}]; the best order-blind observer would "
-        f"get {found.ceiling:.3f}. Right minus ceiling, question by question, is "
-        f"{100 * (found.right.value - found.ceiling):+.1f} points [{100 * found.low:+.1f}, "
-        f"{100 * found.high:+.1f}] (whole clips drawn 2000 times), so the ceiling is "
-        f"{HOLDS[found.verdict]}.\n"
+        f"With frames shuffled, each clip in {found.orders} random orders, {found.right.value:.3f} of the "
+        f"answers to questions that need order are right, 95 % interval [{found.right.low:.3f}, "
+        f"{found.right.high:.3f}]; the best order-blind observer would get {found.ceiling:.3f}. Right minus "
+        f"ceiling, question by question, is {100 * (found.right.value - found.ceiling):+.1f} points "
+        f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}] (whole clips drawn 2000 times, with all their "
+        f"orders), so the ceiling is {HOLDS[found.verdict]}.\n"
     )
 
 
