@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,14 @@ def test_files_of_both_worlds_look_like_shapes(scenes: object, tmp_path: Path) -
             assert looks_like_shapes(clip.frames), (scene.seed, encoding, transform)
 
 
+def test_noise_hides_no_object() -> None:
+    """A single small star before a backdrop of the strongest noise: noise must not count as objects."""
+    scene = rich.make_scene(1_000_000_264)
+    times = sample_times(scene.duration_seconds, 8)
+    assert scene.noise > 7.5 and len(scene.objects) == 1
+    assert looks_like_shapes(render_frames(scene, times, 48, 48))
+
+
 @pytest.mark.parametrize("num_frames", [1, 4, 16])
 def test_few_or_many_frames_are_enough(num_frames: int) -> None:
     seen = []
@@ -86,6 +95,28 @@ def gradient(brightest: int) -> np.ndarray:
     return np.broadcast_to(row, (8, 48, 48, 3)).astype(np.uint8)
 
 
+def spots(frames: np.ndarray, outline: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """White spots; the outline says how bright each is at so many pixels from its middle."""
+    y, x = np.mgrid[:48, :48]
+    found = frames.astype(float)
+    for row, column in ((10, 12), (34, 30)):
+        share = outline(np.hypot(x - column, y - row))[..., None].clip(0, 1)
+        found += share * (255 - found)
+    return found.astype(np.uint8)
+
+
+def glare(far: np.ndarray) -> np.ndarray:
+    return np.asarray(1.6 * np.exp(-((far / 6) ** 2)))
+
+
+def ring(far: np.ndarray) -> np.ndarray:
+    return np.asarray(1.5 - np.abs(far - 6))
+
+
+def soft_ring(far: np.ndarray) -> np.ndarray:
+    return np.asarray(np.exp(-(((far - 7) / 2) ** 2)))
+
+
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 48, 48, 3), dtype=np.uint8)
 ODD_FRAMES = {
     "reddish pictures": np.concatenate([plain(180 + number, 60, 50)[:1] for number in range(12)]),
@@ -96,6 +127,11 @@ ODD_FRAMES = {
     "noise": NOISE,
     "dark noise": NOISE // 4,
     "a night with lights": lights(NOISE // 8, 200),
+    "glare on black": spots(plain(0, 0, 0), glare),
+    "glare on a dark gradient": spots(gradient(40), glare),
+    "rings on black": spots(plain(0, 0, 0), ring),
+    "rings on a dark gradient": spots(gradient(40), ring),
+    "soft rings on black": spots(plain(0, 0, 0), soft_ring),
     "from black to grey": gradient(90),
     "from black to white": gradient(255),
     "a film of two greys": np.where(written(0, 1) == 1, plain(90, 90, 90), plain(12, 12, 12)),
