@@ -47,9 +47,10 @@ _COSTS = (f"each seed at {TRAINED_ON}", ", ".join(STILL_KINDS), "seconds a step"
 
 def write(rows: Path = ROWS, page: Path = PAGE) -> None:
     """Bring the tables of the page up to date, and draw its pictures beside it."""
-    events, long = read_rows(rows / "events.jsonl", Row), read_rows(rows / "long.jsonl", LongRow)
+    events, larger = read_rows(rows / "events.jsonl", Row), read_rows(rows / "events-large.jsonl", Row)
+    long = read_rows(rows / "long.jsonl", LongRow)
     text = page.read_text(encoding="utf-8")
-    for name, lines in tables(events, long).items():
+    for name, lines in tables(events, larger, long).items():
         shown = "\n".join([f"<!-- {name} -->", *lines, "<!-- end -->"])
         text = re.sub(f"<!-- {name} -->\n.*?<!-- end -->", shown, text, flags=re.DOTALL)
     page.write_text(text, encoding="utf-8")
@@ -57,12 +58,13 @@ def write(rows: Path = ROWS, page: Path = PAGE) -> None:
     draw_long(long, page.parent / "pictures" / "claims-tokens.png")
 
 
-def tables(events: Sequence[Row], long: Sequence[LongRow]) -> dict[str, list[str]]:
+def tables(events: Sequence[Row], larger: Sequence[Row], long: Sequence[LongRow]) -> dict[str, list[str]]:
     """Each table of the page by its name, as Markdown lines."""
     return {
         "variants": list(_variants(events)),
         "pairs": list(_pairs(events)),
         "kinds": list(_kinds(events)),
+        "larger": list(_larger(larger)),
         "long": list(_long(long)),
         "long pairs": list(_long_pairs(long)),
         "visits": list(_visits(long)),
@@ -114,13 +116,29 @@ def _pairs(rows: Sequence[Row]) -> Iterator[str]:
 
 def _kinds(rows: Sequence[Row]) -> Iterator[str]:
     kinds = (*ORDER, *STILL_KINDS)
-    yield _row("variant", *(f"`{kind}`" for kind in kinds))
+    yield _row("variant", *_names(kinds))
     yield "|---" * (len(kinds) + 1) + "|"
     for variant in claims_events.VARIANTS:
         runs = of(rows, variant)
         yield _row(variant, *(f"{mean(_events(runs, TRAINED_ON, [kind])):.2f}" for kind in kinds))
     best = [f"{claims_events.without_order((kind,)):.2f}" for kind in ORDER]
     yield _row("*best without order*", *best, *["1.00"] * len(STILL_KINDS))
+
+
+def _larger(rows: Sequence[Row]) -> Iterator[str]:
+    """Runs that shared a GPU, whose times and memory say nothing, and only those that there are."""
+    frames = [str(number) for number in claims_events.FRAMES]
+    yield _row("variant", f"{frames[0]} frames", *frames[1:], f"each seed at {TRAINED_ON}", *_names(ORDER))
+    yield "|---" * (len(frames) + len(ORDER) + 2) + "|"
+    for variant in (name for name in claims_events.VARIANTS if of(rows, name)):
+        runs = of(rows, variant)
+        seeds = ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
+        kinds = [f"{mean(_events(runs, TRAINED_ON, [kind])):.2f}" for kind in ORDER]
+        yield _row(variant, *(_share(_events(runs, number)) for number in frames), seeds, *kinds)
+
+
+def _names(kinds: Sequence[str]) -> list[str]:
+    return [f"`{kind}`" for kind in kinds]
 
 
 def _long(rows: Sequence[LongRow]) -> Iterator[str]:
