@@ -106,6 +106,9 @@ def train(
     loaded = load_recipe(recipe, settings or ())
     if tiny and dry_run:
         raise UsageError("what is done in small is not worth planning", where="--dry-run", fix="drop --tiny")
+    if check_data and dry_run:
+        fix = "one at a time; the data first"
+        raise UsageError("two questions at once", where="--check-data, --dry-run", fix=fix)
     if device is not None and not dry_run:
         fix = "add --dry-run; training itself takes the GPUs that are here"
         raise UsageError("says what to plan for, and goes with --dry-run", where="--device", fix=fix)

@@ -222,6 +222,7 @@ METHOD_SETTINGS = (
     "masked_video_loss",
     "masked_video_weight",
     "num_frames",
+    "trained_on",
 )
 """What may differ between a model and the one that its training began with."""
 DEVICE_NAME = re.compile(r"(?P<kind>cpu|cuda|mps)(:(?P<number>\d+))?")

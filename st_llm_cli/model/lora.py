@@ -142,6 +142,8 @@ def merge_lora(model: StllmForConditionalGeneration) -> None:
             layer.merge()
             parent, _, child = name.rpartition(".")
             setattr(model.language_model.get_submodule(parent), child, layer.get_base_layer())
+    if hasattr(model.language_model, "peft_config"):
+        del model.language_model.peft_config  # peft would warn of it when matrices are added again
 
 
 def _linear_layers(model: Any) -> list[tuple[str, nn.Module]]:

@@ -55,7 +55,7 @@ def _versions() -> dict[str, str]:
 def _digests(recipe: Recipe) -> dict[str, str]:
     """Digest of every annotation file."""
     files = [source.files for stage in recipe.training for source in stage.data]
-    paths = dict.fromkeys(Path(block.annotations) for _, block in filter(None, files))
+    paths = dict.fromkeys(Path(block.annotations).expanduser() for _, block in filter(None, files))
     digests = {}
     for path in paths:
         with path.open("rb") as file:

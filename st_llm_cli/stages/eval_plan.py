@@ -51,7 +51,7 @@ def plan_of(stage: Evaluate) -> Plan:
     """What an `eval` stage asks for."""
     return Plan(
         stage.bench,
-        Path(stage.data),
+        Path(stage.data).expanduser(),
         answer=stage.answer or ("generate" if stage.released else "options"),
         num_frames=stage.frames,
         released=stage.released,

@@ -71,8 +71,9 @@ def check_evaluations(recipe: Recipe) -> None:
     for stage in recipe.stages:
         if stage.eval is not None:
             benchmark_named(stage.eval.bench)
-            check_plan(plan_of(stage.eval))
-            if not Path(stage.eval.data).exists() and stage.eval.bench != "shapes":
+            plan = plan_of(stage.eval)
+            check_plan(plan)
+            if not plan.data.exists() and stage.eval.bench != "shapes":
                 raise UsageError("no such folder", where=stage.eval.data, fix="correct eval.data")
 
 

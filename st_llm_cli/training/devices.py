@@ -52,9 +52,9 @@ def named_device(name: str | None, precision: str) -> Device:
     if name == "cpu":
         memory, flops = _main_memory(), _cpu_flops(precision)
         return Device("cpu", memory, flops, efficiency=0.5, overhead=CPU_OVERHEAD, holes=CPU_HOLES)
-    if name in DEVICES:
-        memory, teraflops = DEVICES[name]
-        return Device(name, memory * GB, teraflops * TERA)
+    if name.lower() in DEVICES:
+        memory, teraflops = DEVICES[name.lower()]
+        return Device(name.lower(), memory * GB, teraflops * TERA)
     custom = _CUSTOM.fullmatch(name.replace(" ", ""))
     if custom is not None and float(custom["memory"]) > 0 and float(custom["speed"]) > 0:
         return Device(name, float(custom["memory"]) * GB, float(custom["speed"]) * TERA)

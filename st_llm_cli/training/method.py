@@ -34,6 +34,8 @@ def apply_method(config: StllmConfig, recipe: Recipe) -> None:
     if model.mvm is not None:
         config.masked_video_loss = model.mvm.loss
         config.masked_video_weight = model.mvm.weight
+    if any(source.shapes is None for stage in recipe.training for source in stage.data):
+        config.trained_on = None  # it will know more than the moving shapes
 
 
 def _check_variant(config: StllmConfig, variant: str) -> None:

@@ -168,8 +168,8 @@ def check_processes(checkpoint: Path, processes: int) -> None:
         return
     what = f"was written by {_count(before)}, and this is a run of {_count(processes)}"
     fix = (
-        f"go on with --gpus {before}, or start a new run from its weights: --output NEW "
-        f"--set model.checkpoint={checkpoint}"
+        f"go on with --gpus {before}, or start a new run from its weights: stllm export {checkpoint} DEST, "
+        "then --output NEW --set model.checkpoint=DEST (and --set model.new=null, if the recipe has it)"
     )
     raise TrainingError(what, where=str(checkpoint), fix=fix)
 

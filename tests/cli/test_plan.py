@@ -21,3 +21,10 @@ def test_what_does_not_fit_is_refused_with_what_helps_most(stllm: Stllm, tmp_pat
     assert best["setting"] in ran.err and "does not fit" not in ran.out
     assert "needs 1.6 GB on each device" in ran.err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_hours_of_a_small_model_on_a_gpu_come_with_a_word_of_warning(stllm: Stllm) -> None:
+    planned = stllm("train", "tiny/rich", "--dry-run", "--device", "rtx4090")
+    assert "all stages: " in planned.out and planned.out.endswith("Expect some ten times as long.\n")
+    assert "ten times" not in stllm("train", "minigpt4_qa", "--dry-run", "--device", "a100-80g").out

@@ -55,3 +55,12 @@ def test_an_installed_program_is_not_taken_for_part_of_the_checkout_it_lies_in(
     monkeypatch.setattr(environment, "__file__", str(installed))
     found = git_of_run_in(mine, monkeypatch)
     assert found["program"] is None and found["folder"]["root"] == str(mine)
+
+
+def test_annotations_in_the_home_folder_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    data = [{"jsonl": {"annotations": "~/a.jsonl", "media": "~"}}]
+    describe_environment(tmp_path / "environment.json", small_recipe({"data": data}), 1)
+    (name,) = json.loads((tmp_path / "environment.json").read_text())["data"]
+    assert name == str(tmp_path / "a.jsonl")

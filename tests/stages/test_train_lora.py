@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 
 from st_llm_cli.errors import CheckpointError, TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
+from st_llm_cli.model.lora import save_adapter
+from st_llm_cli.model.tokenizers import save_tokenizers
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.stages import export as stages_export
 from st_llm_cli.stages import starting_point
@@ -126,3 +129,30 @@ def test_a_checkpoint_is_given_the_objective_that_the_recipe_names(base: Path, t
     run(recipe, tmp_path / "run")
     config = load_checkpoint(str(tmp_path / "run"), device="cpu").model.config
     assert (config.masked_video_weight, config.positions, config.num_frames) == (0.25, "original", 3)
+
+
+def test_matrices_are_not_added_to_what_is_removed_when_its_stage_is_done(base: Path, tmp_path: Path) -> None:
+    passing = tmp_path / "run" / "work" / "stage1" / "checkpoint-3"
+    shutil.copytree(base, passing)
+    with pytest.raises(TrainingError, match="is removed when its stage is done") as caught:
+        run(recipe_on(passing, {}), tmp_path / "next")
+    assert f"stllm export {passing} DEST" in str(caught.value.fix)
+
+
+def test_matrices_added_to_a_model_with_merged_ones_bring_no_warning(
+    folder: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run(recipe_on(folder / "checkpoints" / "stage1-2", {"steps": 1}), tmp_path / "next")
+    assert not [str(each.message) for each in recwarn if "peft" in str(each.message)]
+
+
+def test_a_model_that_learns_from_other_data_is_no_longer_one_of_moving_shapes(tmp_path: Path) -> None:
+    videos = [{"jsonl": {"annotations": str(tmp_path / "a.jsonl"), "media": str(tmp_path)}}]
+    lora: dict[str, Any] = {"new": None, "checkpoint": "tiny", "lora": LORA, "mvm": "released"}
+    for data, known in ((None, "shapes"), (videos, None)):
+        recipe = small_recipe({} if data is None else {"data": data}, **lora)
+        begun = starting_point.starting_point(recipe, recipe.training[0], None)
+        assert begun.model.config.trained_on == known
+    save_adapter(begun.model, begun.adapter, tmp_path / "adapted")
+    save_tokenizers(begun.tokenizers, tmp_path / "adapted")
+    assert load_checkpoint(str(tmp_path / "adapted"), device="cpu").model.config.trained_on is None

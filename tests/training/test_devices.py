@@ -7,6 +7,7 @@ from st_llm_cli.training.devices import CPU_OVERHEAD, named_device, peak_here
 
 def test_a_device_is_known_by_name_or_said_in_numbers() -> None:
     assert named_device("a100-80g", "bfloat16").memory == 80e9
+    assert named_device("A100-80G", "bfloat16") == named_device("a100-80g", "bfloat16")
     said = named_device("80GB,312TF", "bfloat16")
     assert (said.memory, said.flops) == (80e9, 312e12)
 
