@@ -92,13 +92,15 @@ def run(
 def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, several: Several) -> None:
     from st_llm_cli.stages.train import run
 
+    # A run told to stop in the last step of all is complete; before another stage it stops.
+    until = step.name if recipe.stages[step.number + 1 :] else None
     if several.wanted:
-        code = several.run(["--until", step.name], results=False)
+        code = several.run([] if until is None else ["--until", until], results=False)
         if code != 0:
             raise typer.Exit(code)
         return
     with training_progress(recipe) as show, only_results_on_stdout():
-        run(recipe, folder, show, cache, step.name)
+        run(recipe, folder, show, cache, until)
 
 
 def _evaluate(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, *, quiet: bool) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st_llm_cli.errors import RecipeError, UsageError
+from st_llm_cli.errors import Interrupted, RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.environment import describe_environment
@@ -70,7 +70,8 @@ def run(
         TrainingError: If the folder holds a run of another recipe, another process writes to it, or training
             cannot go on.
         CheckpointError: If the recipe starts from a checkpoint that cannot be loaded.
-        Interrupted: If the process was told to stop; its state is saved.
+        Interrupted: If the process was told to stop; its state is saved. In the last step of the last stage
+            that is no news: the run is complete. With `until` it is, for who means to go on after it.
     """
     from st_llm_cli.training.plot import plot_losses
     from st_llm_cli.training.scale import is_main_process, prepare_environment
@@ -138,7 +139,10 @@ def _train_stages(
         if result.exists():
             skipped.append(stage.name)
         else:
-            _train(recipe, stage, sources[stage.name], start, output, result, listener, cache)
+            told = _train(recipe, stage, sources[stage.name], start, output, result, listener, cache)
+            if told and (until is not None or stage != recipe.training[-1]):
+                what, fix = "told to stop; its result is saved", "the same command goes on after it"
+                raise Interrupted(what, where=f"stage '{stage.name}'", fix=fix)
             trained.append(stage.name)
         start = result
     return TrainResult(result, tuple(trained), tuple(skipped))
@@ -153,7 +157,8 @@ def _train(
     result: Path,
     listener: StepListener | None,
     cache: TokenCache | None,
-) -> None:
+) -> bool:
+    """Train one stage to its end; whether the process was told to stop meanwhile, too late for it."""
     from st_llm_cli.stages.starting_point import starting_point
     from st_llm_cli.stages.training_tokens import say_if_cold, tokens_for_training
     from st_llm_cli.training.data.stream import ExampleStream
@@ -198,8 +203,9 @@ def _train(
             if cold is not None and is_main_process():
                 log.warning("stage '%s': %s", stage.name, cold)
         stop, adapter = output / STOP, begun.adapter
-        train_stage(
+        told_late = train_stage(
             model, begun.tokenizers, recipe, stage, work, listen, examples, result, adapter, stop_file=stop
         )
     if is_main_process():
         remove_checkpoints(work)
+    return told_late

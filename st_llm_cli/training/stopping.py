@@ -48,10 +48,16 @@ class StopOnSignal(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Save and stop if any process was told to; all must agree, or they would wait for each other."""
-        if state.global_step < state.max_steps and _any_process(self._told or self._told_by_file()):
-            if self.file is not None and is_main_process():
-                self.file.unlink(missing_ok=True)
+        # After the last step the result is what is saved, and who trains asks then.
+        if state.global_step < state.max_steps and self.is_told():
             self.stopped = control.should_save = control.should_training_stop = True
+
+    def is_told(self) -> bool:
+        """Whether any process was told to stop; all must ask at once. Removes the file that said so."""
+        told = _any_process(self._told or self._told_by_file())
+        if told and self.file is not None and is_main_process():
+            self.file.unlink(missing_ok=True)
+        return told
 
     def stop_listening(self) -> None:
         """Leave signals to whom they were left before."""

@@ -47,7 +47,7 @@ def train_stage(
     result: Path | None = None,
     adapter: Adapter | None = None,
     stop_file: Path | None = None,
-) -> None:
+) -> bool:
     """Train a model in place by one stage of a recipe, from the last checkpoint in its folder on.
 
     The same model, recipe and numbers of processes and threads give the same weights to the last bit on a
@@ -64,6 +64,9 @@ def train_stage(
         result: Folder for the trained model; None saves nothing but checkpoints on the way.
         adapter: What was added to the language model, if that is all of it that learns.
         stop_file: Tells to stop by being there.
+
+    Returns:
+        Whether the process was told to stop too late to stop before the end: the stage is done.
 
     Raises:
         TrainingError: If training cannot go on: the loss is not a number, or memory or disk is full.
@@ -95,18 +98,20 @@ def train_stage(
     with _threads(stage.threads), explained(stage.name, folder):
         try:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
+            if stopper.stopped:
+                step = trainer.state.global_step
+                raise Interrupted(
+                    f"stopped at step {step} of {stage.steps}; its state is saved",
+                    where=f"stage '{stage.name}'",
+                    fix="the same command goes on from there",
+                )
+            if result is not None:
+                _save_result(trainer, model, tokenizers, result)
+            told_late = stopper.is_told()
         finally:
             stopper.stop_listening()
-        if stopper.stopped:
-            step = trainer.state.global_step
-            raise Interrupted(
-                f"stopped at step {step} of {stage.steps}; its state is saved",
-                where=f"stage '{stage.name}'",
-                fix="the same command goes on from there",
-            )
-        if result is not None:
-            _save_result(trainer, model, tokenizers, result)
     model.eval()  # type: ignore[no-untyped-call]
+    return told_late
 
 
 def _save_result(

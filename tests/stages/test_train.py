@@ -1,5 +1,7 @@
 import json
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +237,42 @@ def test_a_file_in_the_run_folder_stops_it_and_is_removed(tmp_path: Path) -> Non
         run(recipe, folder, stop)
     assert not (folder / "stop").exists()
     assert (folder / "work" / "stage0" / "checkpoint-2").is_dir()
+
+
+def _told_in_the_only_step(folder: Path, by: str) -> Callable[[StepMetrics], None]:
+    def tell(metrics: StepMetrics) -> None:
+        if by == "file":
+            (folder / "stop").touch()
+        else:
+            signal.raise_signal(signal.SIGTERM)
+
+    return tell
+
+
+@pytest.mark.parametrize("by", ["file", "signal"])
+def test_told_to_stop_in_the_last_step_of_a_stage_it_keeps_the_result_and_begins_no_other(
+    by: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    recipe = small_recipe({"name": "a", "steps": 1}, {"name": "b", "steps": 1})
+    with pytest.raises(Interrupted, match="stage 'a': told to stop; its result is saved"):
+        run(recipe, folder, _told_in_the_only_step(folder, by))
+    assert (folder / "checkpoints" / "a-1").is_dir() and not (folder / "stop").exists()
+    assert {line["stage"] for line in map(json.loads, (folder / "metrics.jsonl").open())} == {"a"}
+    result = run(recipe, folder)
+    assert (result.skipped, result.trained) == (("a",), ("b",))
+
+
+@pytest.mark.parametrize("by", ["file", "signal"])
+def test_told_to_stop_in_the_last_step_of_all_it_is_complete(by: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    recipe = small_recipe({"name": "a", "steps": 1})
+    assert run(recipe, folder, _told_in_the_only_step(folder, by)).trained == ("a",)
+    assert not (folder / "stop").exists()
+
+
+def test_told_to_stop_in_the_last_step_asked_for_it_says_so_to_who_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    recipe = small_recipe({"name": "a", "steps": 1})
+    with pytest.raises(Interrupted, match="told to stop; its result is saved"):
+        run(recipe, folder, _told_in_the_only_step(folder, "signal"), until="a")

@@ -109,6 +109,19 @@ def test_a_refusal_by_the_first_process_ends_the_one_that_waits_for_it(tmp_path:
 
 
 @pytest.mark.slow
+def test_processes_told_to_stop_in_the_last_step_of_a_stage_begin_no_other(tmp_path: Path) -> None:
+    recipe, run = write_recipe(tmp_path / "two.yaml", {"steps": 1}, {}), tmp_path / "run"
+    process = start(recipe, run, "--gpus", "2")
+    while not (run / "environment.json").exists():  # written once the stage has begun
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    (run / "stop").touch()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and "stage 'stage0': told to stop; its result is saved" in err
+    assert {line["stage"] for line in metrics(run)} == {"stage0"} and not (run / "stop").exists()
+
+
+@pytest.mark.slow
 def test_a_command_that_is_killed_takes_its_processes_along_and_goes_on_when_given_again(
     tmp_path: Path,
 ) -> None:
