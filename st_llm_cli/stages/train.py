@@ -161,25 +161,24 @@ def _train(
     """Train one stage to its end; whether the process was told to stop meanwhile, too late for it."""
     from st_llm_cli.stages.starting_point import starting_point
     from st_llm_cli.stages.training_tokens import say_if_cold, tokens_for_training
+    from st_llm_cli.training.data.ledger import Ledger
+    from st_llm_cli.training.data.sources import clips_of
     from st_llm_cli.training.data.stream import ExampleStream
-    from st_llm_cli.training.metrics import append_metrics, cut_metrics
+    from st_llm_cli.training.metrics import cut_metrics
     from st_llm_cli.training.saving import remove_checkpoints, sound_checkpoint, step_of
     from st_llm_cli.training.scale import is_main_process, process_count, samples_of_a_step
     from st_llm_cli.training.trainer import train_stage
 
     work = output / "work" / stage.name
-    last = sound_checkpoint(work, process_count())  # before minutes go into loading a model
+    # Both before minutes go into loading a model.
+    ledger = Ledger(output / "skipped.jsonl", clips_of(sources), stage.max_failures)
+    last = sound_checkpoint(work, process_count())
     before = 0.0
     if is_main_process():
         describe_environment(output / "environment.json", recipe, process_count())
         before = cut_metrics(output / "metrics.jsonl", stage.name, step_of(last))
 
-    def listen(metrics: StepMetrics) -> None:
-        metrics = replace(metrics, seconds=round(before + metrics.seconds, 3))
-        append_metrics(output / "metrics.jsonl", metrics)
-        if listener is not None:
-            listener(metrics)
-
+    listen = _writing_metrics(output / "metrics.jsonl", before, listener)
     log.info("stage '%s': %d steps", stage.name, stage.steps)
     begun = starting_point(recipe, stage, start)
     model = begun.model
@@ -194,7 +193,7 @@ def _train(
                 recipe.video,
                 model.config.image_size,
                 sources=sources,
-                ledger=output / "skipped.jsonl",
+                ledger=ledger,
                 tokens=tokens,
                 per_step=samples_of_a_step(stage),
             )
@@ -209,3 +208,16 @@ def _train(
     if is_main_process():
         remove_checkpoints(work)
     return told_late
+
+
+def _writing_metrics(file: Path, before: float, listener: StepListener | None) -> StepListener:
+    """Append each step's metrics to a file, and pass them on; `before` are the seconds of earlier starts."""
+    from st_llm_cli.training.metrics import append_metrics
+
+    def listen(metrics: StepMetrics) -> None:
+        metrics = replace(metrics, seconds=round(before + metrics.seconds, 3))
+        append_metrics(file, metrics)
+        if listener is not None:
+            listener(metrics)
+
+    return listen

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from st_llm_cli.errors import DataError, StllmError
+from st_llm_cli.training.data.record import Record
 from st_llm_cli.video.request import Request
 
 log = logging.getLogger(__name__)
@@ -16,33 +18,40 @@ LISTED = 10
 """Clips that the error names; the ledger has them all."""
 
 
-def clip_name(request: Request) -> str:
+def clip_name(clip: Request | Record) -> str:
     """Name of a clip: its file, and the part of it where one is asked for."""
-    if request.start is None and request.end is None:
-        return str(request.path)
-    end = "" if request.end is None else f"{request.end:g}"
-    return f"{request.path}@{request.start or 0.0:g}-{end}"
+    if clip.start is None and clip.end is None:
+        return str(clip.path)
+    end = "" if clip.end is None else f"{clip.end:g}"
+    return f"{clip.path}@{clip.start or 0.0:g}-{end}"
 
 
 class Ledger:
-    """What was skipped and why, a line each; processes and resumed runs share the file.
+    """What was skipped and why, a line each; processes, stages and resumed runs share the file.
 
     A clip that is in it is not tried again, so that a file that hangs costs its deadline once, and a run that
-    is resumed shows what it would have shown.
+    is resumed shows what it would have shown. Of those of other stages, only what this one may show counts.
 
     Args:
         path: The file; there is none if nothing is skipped. None keeps the list in memory.
-        num_media: Clips and pictures that may be shown.
+        clips: Clips and pictures that the stage may show, by their `clip_name`.
         max_failures: Share of them that may fail.
+
+    Raises:
+        DataError: If more than that failed before.
     """
 
-    def __init__(self, path: Path | None, num_media: int, max_failures: float) -> None:
+    def __init__(self, path: Path | None, clips: Iterable[str], max_failures: float) -> None:
+        own = set(clips)  # not kept: there can be millions
         self.path = path
-        self.num_media = num_media
+        self.num_media = len(own)
         self.max_failures = max_failures
         self._reasons = self._read()
-        if self._reasons:
-            log.warning("%d clips are not tried again, they are in %s", len(self._reasons), path)
+        self._of_others = self._reasons.keys() - own
+        self._refuse_too_many()
+        if failed := len(self._failed()):
+            count = "1 clip is" if failed == 1 else f"{failed} clips are"
+            log.warning("%s not tried again, see %s", count, path)
 
     def __contains__(self, clip: object) -> bool:
         return clip in self._reasons
@@ -62,17 +71,23 @@ class Ledger:
         row = {"file": clip, "reason": str(error), "kind": type(error).__name__}
         self._write({**row, "seconds": round(seconds, 2)})
         self._reasons = {**self._read(), clip: str(error)}
-        if len(self._reasons) > self.max_failures * self.num_media:
-            raise self._too_many()
+        self._refuse_too_many()
 
-    def _too_many(self) -> DataError:
-        share = f"{len(self._reasons)} of {self.num_media} clips and pictures cannot be read"
-        listed = [f"\n  {reason}" for reason in list(self._reasons.values())[:LISTED]]
-        more = len(self._reasons) - len(listed)
+    def _failed(self) -> list[str]:
+        """Reasons of those that the stage may show; what was added since its start is the stage's own."""
+        return [reason for clip, reason in self._reasons.items() if clip not in self._of_others]
+
+    def _refuse_too_many(self) -> None:
+        failed = self._failed()
+        if len(failed) <= self.max_failures * self.num_media:
+            return
+        share = f"{len(failed)} of {self.num_media} clips and pictures cannot be read"
+        listed = [f"\n  {reason}" for reason in failed[:LISTED]]
+        more = len(failed) - len(listed)
         rest = f"\n  and {more} more" if more else ""
         fix = "mend or remove them and delete the ledger, or raise max_failures; the run goes on"
         what = f"{share}, more than max_failures {self.max_failures:g} allows{''.join(listed)}{rest}"
-        return DataError(what, where=None if self.path is None else str(self.path), fix=fix)
+        raise DataError(what, where=None if self.path is None else str(self.path), fix=fix)
 
     def _write(self, row: dict[str, Any]) -> None:
         if self.path is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from st_llm_cli.errors import DataError
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.recipe.sources import Data, Shapes
+from st_llm_cli.training.data.ledger import clip_name
 from st_llm_cli.training.data.record import Mistake, Record, read_records
 from st_llm_cli.training.data.shapes import check_kinds
 
@@ -54,6 +56,11 @@ def open_sources(train: Train) -> list[Source]:
         RecipeError: If moving shapes are asked for questions that there are not.
     """
     return [open_source(number, data) for number, data in enumerate(train.data)]
+
+
+def clips_of(sources: list[Source]) -> Iterator[str]:
+    """Give the `clip_name` of every entry on disk."""
+    return (clip_name(record) for source in sources for record in source.records)
 
 
 def refuse_mistakes(sources: list[Source]) -> None:

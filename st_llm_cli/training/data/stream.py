@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from torch.utils.data import Dataset
@@ -20,7 +19,7 @@ from st_llm_cli.training.data.example import Example, sample_rng
 from st_llm_cli.training.data.ledger import Ledger, clip_name
 from st_llm_cli.training.data.read_ahead import Read, ReadAhead
 from st_llm_cli.training.data.shapes import Rendered
-from st_llm_cli.training.data.sources import Source, open_sources, refuse_mistakes
+from st_llm_cli.training.data.sources import Source, clips_of, open_sources, refuse_mistakes
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import DEFAULT_DEADLINE_SECONDS, read_clips
 from st_llm_cli.video.request import Request
@@ -57,7 +56,7 @@ class ExampleStream(Dataset[Example]):
         video: The recipe's block.
         resolution: Side of the frames in pixels.
         sources: The stage's, if they are open already.
-        ledger: File of the clips that were left out; None keeps none.
+        ledger: The clips that were left out, of the same sources; None begins one in memory.
         tokens: Gives the encoder's tokens in place of frames; None gives frames.
         deadline: Seconds after which a clip is given up.
         per_step: Samples of an optimiser step over all processes and passes; a batch if None.
@@ -74,7 +73,7 @@ class ExampleStream(Dataset[Example]):
         resolution: int,
         *,
         sources: list[Source] | None = None,
-        ledger: Path | None = None,
+        ledger: Ledger | None = None,
         tokens: ClipReader | None = None,
         deadline: float = DEFAULT_DEADLINE_SECONDS,
         per_step: int | None = None,
@@ -87,8 +86,7 @@ class ExampleStream(Dataset[Example]):
         self.deadline = deadline
         sources = open_sources(train) if sources is None else sources
         refuse_mistakes(sources)
-        clips = {(record.path, record.start, record.end) for source in sources for record in source.records}
-        self.ledger = Ledger(ledger, len(clips), train.max_failures)
+        self.ledger = Ledger(None, clips_of(sources), train.max_failures) if ledger is None else ledger
         self._sources = sources
         self._steps = self._plan(sources)
         self._ahead = ReadAhead(self._draw_of, len(self), deadline)

@@ -13,6 +13,8 @@ from st_llm_cli.recipe.sources import Video
 from st_llm_cli.training.data import read_ahead
 from st_llm_cli.training.data import stream as stream_module
 from st_llm_cli.training.data.example import Example
+from st_llm_cli.training.data.ledger import Ledger
+from st_llm_cli.training.data.sources import clips_of, open_sources
 from st_llm_cli.training.data.stream import ExampleStream
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.decode import decode
@@ -57,9 +59,14 @@ def mixed(media: Path) -> Path:
     return write_json(media.parent / "mixed.json", entries)
 
 
-def stream(data: list[dict[str, Any]], video: Video = VIDEO, **settings: Any) -> ExampleStream:
-    options = {name: settings.pop(name) for name in ("ledger", "deadline") if name in settings}
+def stream(
+    data: list[dict[str, Any]], video: Video = VIDEO, ledger: Path | None = None, **settings: Any
+) -> ExampleStream:
+    options = {"deadline": settings.pop("deadline")} if "deadline" in settings else {}
     stage = small_recipe({"data": data, "batch_size": 2, "steps": 12, **settings}).training[0]
+    if ledger is not None:
+        sources = open_sources(stage)
+        options |= {"sources": sources, "ledger": Ledger(ledger, clips_of(sources), stage.max_failures)}
     return ExampleStream(stage, video, 16, **options)
 
 
@@ -211,6 +218,53 @@ def test_too_many_failures_stop_with_the_list(damaged: Path, media: Path, tmp_pa
     assert "clip90.mp4" in caught.value.what and "clip91.mp4" in caught.value.what
     assert caught.value.where == str(tmp_path / "skipped.jsonl")
     samples.close()
+
+
+def test_a_run_that_stopped_for_them_does_not_go_on(damaged: Path, media: Path, tmp_path: Path) -> None:
+    data, ledger = [source(damaged, media)], tmp_path / "skipped.jsonl"
+    first = stream(data, max_failures=0.2, ledger=ledger)
+    with pytest.raises(DataError) as stopped:
+        batches(first)
+    first.close()
+    with pytest.raises(DataError) as again:
+        stream(data, max_failures=0.2, ledger=ledger)
+    assert str(again.value) == str(stopped.value)
+    stream(data, max_failures=0.4, ledger=ledger).close()
+
+
+def test_failures_of_other_stages_are_skipped_and_neither_counted_nor_listed(
+    media: Path, tmp_path: Path
+) -> None:
+    for number in (92, 93, 94):
+        (media / f"clip{number}.mp4").write_bytes(b"nothing of a video" * 50)
+    ledger = tmp_path / "skipped.jsonl"
+    # The clip that both stages hold counts in both.
+    files = [[92, 94, 0, 1], [93, 94, 2, 3]]
+    for number, clips in enumerate(files):
+        file = write_json(tmp_path / f"{number}.json", [clip_entry(clip) for clip in clips])
+        stage = stream([source(file, media)], max_failures=0.5, ledger=ledger)
+        assert len(samples_of(stage)) == 24
+        stage.close()
+    with pytest.raises(DataError, match="2 of 4 clips and pictures") as caught:
+        stream([source(file, media)], max_failures=0.25, ledger=ledger)
+    assert "clip94" in caught.value.what and "clip93" in caught.value.what
+    assert "clip92" not in caught.value.what
+
+
+@pytest.mark.parametrize(("known", "said"), [([], ""), ([0], "1 clip is"), ([0, 1], "2 clips are")])
+def test_what_is_not_tried_again_is_said(
+    known: list[int],
+    said: str,
+    mixed: Path,
+    media: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = tmp_path / "skipped.jsonl"
+    files = [media / f"clip{number}.mp4" for number in known] + [media / "of-another-stage.mp4"]
+    ledger.write_text("".join(json.dumps({"file": str(file), "reason": "broken"}) + "\n" for file in files))
+    stream([source(mixed, media)], max_failures=0.5, ledger=ledger).close()
+    assert caplog.messages == ([f"{said} not tried again, see {ledger}"] if said else [])
 
 
 def test_by_default_one_failure_in_a_hundred_is_one_too_many_of_five(damaged: Path, media: Path) -> None:
