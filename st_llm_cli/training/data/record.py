@@ -147,6 +147,9 @@ def _entries_of_list(text: str) -> Iterator[tuple[int, Any]]:
             place = _after_blanks(text, place + 1)
         elif text[place : place + 1] != "]":
             raise MistakeError("is not JSON: ',' or ']' is missing", line=_line(text, place))
+    rest = _after_blanks(text, place + 1)
+    if rest < len(text):
+        raise MistakeError("goes on after the ']' of its list; a file holds one list", line=_line(text, rest))
 
 
 def _entries_of_lines(text: str) -> Iterator[tuple[int, Any]]:

@@ -127,6 +127,9 @@ def test_mistake_is_named(tmp_path: Path, case: str) -> None:
         ('[\n{"a": 1}\n{"b": 2}]', 3, "',' or ']' is missing"),
         ('[\n\n{"a" 1}]', 3, "is not JSON: Expecting ':' delimiter"),
         ('[\n{"a": 1},\n', 3, "is not JSON: Expecting value"),
+        ('[{"a": 1}]\n\n[{"b": 2}]\n', 3, "goes on after the ']' of its list; a file holds one list"),
+        ('[{"a": 1}] rubbish', 1, "goes on after the ']' of its list"),
+        ("[] ]", 1, "goes on after the ']' of its list"),
     ],
 )
 def test_file_that_is_no_list_is_named_with_its_line(
@@ -134,6 +137,12 @@ def test_file_that_is_no_list_is_named_with_its_line(
 ) -> None:
     *_, last = read(tmp_path, "videochat2", text).mistakes
     assert last.line == line and expected in last.what
+
+
+def test_blanks_after_a_list_are_no_mistake(tmp_path: Path) -> None:
+    good = '{"video": "a.mp4", "QA": [{"q": "Who?", "a": "me"}]}'
+    found = read(tmp_path, "videochat2", f"[{good}]\n\t \n")
+    assert len(found.records) == 1 and not found.mistakes
 
 
 def test_files_and_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
