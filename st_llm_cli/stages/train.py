@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WORTH_SAYING = 3.0
+"""Times as slow as in float32 from which a precision is warned of."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -148,6 +151,20 @@ def _train_stages(
     return TrainResult(result, tuple(trained), tuple(skipped))
 
 
+def _say_if_slow(recipe: Recipe, stage: Train) -> None:
+    from st_llm_cli.training.devices import slowness_here
+    from st_llm_cli.training.scale import is_main_process
+
+    times = slowness_here(stage.precision) if is_main_process() else 1.0
+    if times >= WORTH_SAYING:
+        number = next(number for number, each in enumerate(recipe.stages) if each.train is stage)
+        log.warning(
+            "stage '%s': this processor takes %.0f times as long in %s as in float32 "
+            "(--set stages.%d.train.precision=float32)",
+            *(stage.name, times, stage.precision, number),
+        )
+
+
 def _train(
     recipe: Recipe,
     stage: Train,
@@ -180,6 +197,7 @@ def _train(
 
     listen = _writing_metrics(output / "metrics.jsonl", before, listener)
     log.info("stage '%s': %d steps", stage.name, stage.steps)
+    _say_if_slow(recipe, stage)
     begun = starting_point(recipe, stage, start)
     model = begun.model
     tokens, reason = tokens_for_training(recipe, stage, model, cache, begun.folder)

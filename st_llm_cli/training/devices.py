@@ -70,6 +70,18 @@ def peak_here() -> float | None:
     return DEVICES[fitting[0]][1] * TERA if fitting else None
 
 
+def slowness_here(precision: str) -> float:
+    """How many times as long as in float32 a matrix product takes here; 1 on a GPU.
+
+    Many a processor without instructions for it computes in bfloat16 at a fiftieth of its speed.
+    """
+    if precision == "float32" or torch.cuda.is_available():
+        return 1.0
+    ones = torch.ones(128, 256), torch.ones(256, 256)
+    narrow = [each.to(getattr(torch, precision)) for each in ones]
+    return min(_seconds(*narrow) for _ in range(3)) / min(_seconds(*ones) for _ in range(3))
+
+
 def _device_here() -> str:
     if not torch.cuda.is_available():
         return "cpu"

@@ -72,8 +72,8 @@ def tables(events: Sequence[Row], larger: Sequence[Row], long: Sequence[LongRow]
 
 
 def of(rows: Sequence[AnyRow], variant: str) -> list[AnyRow]:
-    """The runs of a variant."""
-    return [row for row in rows if row.variant == variant]
+    """The runs of a variant, by their seeds."""
+    return sorted((row for row in rows if row.variant == variant), key=lambda row: row.seed)
 
 
 def _events(rows: Sequence[Row], frames: str, kinds: Sequence[str] = ORDER) -> list[float]:
@@ -127,14 +127,14 @@ def _kinds(rows: Sequence[Row]) -> Iterator[str]:
 
 def _larger(rows: Sequence[Row]) -> Iterator[str]:
     """Runs that shared a GPU, whose times and memory say nothing, and only those that there are."""
-    frames = [str(number) for number in claims_events.FRAMES]
-    yield _row("variant", f"{frames[0]} frames", *frames[1:], f"each seed at {TRAINED_ON}", *_names(ORDER))
-    yield "|---" * (len(frames) + len(ORDER) + 2) + "|"
+    frames, kinds = [str(number) for number in claims_events.FRAMES], (*ORDER, *STILL_KINDS)
+    yield _row("variant", f"{frames[0]} frames", *frames[1:], f"each seed at {TRAINED_ON}", *_names(kinds))
+    yield "|---" * (len(frames) + len(kinds) + 2) + "|"
     for variant in (name for name in claims_events.VARIANTS if of(rows, name)):
         runs = of(rows, variant)
         seeds = ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
-        kinds = [f"{mean(_events(runs, TRAINED_ON, [kind])):.2f}" for kind in ORDER]
-        yield _row(variant, *(_share(_events(runs, number)) for number in frames), seeds, *kinds)
+        each = [f"{mean(_events(runs, TRAINED_ON, [kind])):.2f}" for kind in kinds]
+        yield _row(variant, *(_share(_events(runs, number)) for number in frames), seeds, *each)
 
 
 def _names(kinds: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages import train as train_module
 from st_llm_cli.stages.run_folder import claimed
 from st_llm_cli.stages.train import complete_result, run
-from st_llm_cli.training import mfu
+from st_llm_cli.training import devices, mfu
 from st_llm_cli.training.metrics import StepMetrics
 from tests.micro import micro_checkpoint
 from tests.training.data.files import clip_entry, picture_entry, source, write_json, write_media
@@ -276,3 +276,24 @@ def test_told_to_stop_in_the_last_step_asked_for_it_says_so_to_who_goes_on(tmp_p
     recipe = small_recipe({"name": "a", "steps": 1})
     with pytest.raises(Interrupted, match="told to stop; its result is saved"):
         run(recipe, folder, _told_in_the_only_step(folder, "signal"), until="a")
+
+
+@pytest.mark.parametrize(("times", "said"), [(50.4, True), (1.2, False)])
+def test_a_precision_that_the_processor_is_slow_in_is_warned_of(
+    times: float,
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(devices, "slowness_here", lambda precision: times if precision == "bfloat16" else 1.0)
+    run(
+        small_recipe({"steps": 1, "precision": "float32"}, {"steps": 1, "precision": "bfloat16"}),
+        tmp_path / "run",
+    )
+    warned = [told.message for told in caplog.records if "times as long" in told.message]
+    expected = (
+        "stage 'stage1': this processor takes 50 times as long in bfloat16 as in float32 "
+        "(--set stages.1.train.precision=float32)"
+    )
+    assert warned == ([expected] if said else [])

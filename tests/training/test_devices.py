@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from st_llm_cli.errors import UsageError
-from st_llm_cli.training.devices import CPU_OVERHEAD, named_device, peak_here
+from st_llm_cli.training import devices
+from st_llm_cli.training.devices import CPU_OVERHEAD, named_device, peak_here, slowness_here
 
 
 def test_a_device_is_known_by_name_or_said_in_numbers() -> None:
@@ -34,3 +35,12 @@ def test_only_a_known_gpu_has_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     assert peak_here() == 312e12
     Card.name = "Some other card"
     assert peak_here() is None
+
+
+def test_slowness_is_measured_against_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert slowness_here("float32") == 1
+    seconds = {torch.float32: 0.5, torch.bfloat16: 2.0}
+    monkeypatch.setattr(devices, "_seconds", lambda left, right: seconds[left.dtype])
+    assert slowness_here("bfloat16") == 4
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert slowness_here("bfloat16") == 1
