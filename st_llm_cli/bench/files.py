@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,6 +15,7 @@ from st_llm_cli.errors import DataError
 Row = dict[str, Any]
 LONGEST_NAME = 255
 """Bytes."""
+HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif")
 
 
@@ -87,7 +89,7 @@ def text_in(row: Row, key: str, where: str) -> str:
 
 def has_half_character(text: str) -> bool:
     """Whether a text holds one half of a surrogate pair, which JSON may spell and no file can keep."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
+    return HALF_CHARACTER.search(text) is not None
 
 
 def seconds_in(row: Row, key: str, where: str) -> float | None:

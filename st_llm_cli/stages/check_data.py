@@ -98,7 +98,8 @@ def _look(data: Data) -> tuple[SourceCheck, Source | None]:
     check.questions = sum(
         len(task.history) * task.learns_history + 1 for record in source.records for task in record.tasks
     )
-    check.unread += [f"line {line}: '{key}' is no key of this format" for key, line in source.unread]
+    # As Python writes them: a key of any characters can be printed.
+    check.unread += [f"line {line}: {key!r} is no key of this format" for key, line in source.unread]
     check.mistakes += [f"line {line}: {what}" for line, what in source.mistakes]
     return check, source
 

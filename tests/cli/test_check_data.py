@@ -77,3 +77,22 @@ def test_training_stops_before_the_first_step_where_media_are_missing(
     allowed = stllm("train", recipe, "-o", tmp_path / "run2", "--set", "stages.0.train.max_failures=0.5")
     assert allowed.code == 0
     assert "clip8.mp4" in (tmp_path / "run2" / "skipped.jsonl").read_text()
+
+
+def test_half_characters_are_mistakes_that_can_be_shown(stllm: Stllm, media: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.jsonl"
+    said = {"question": "Who?", "answer": "a boy"}
+    entries = [
+        {"video": "clip0.mp4", **said, "question": "Who \ud800?"},
+        {"video": "cl\ud800p.mp4", **said},
+        {"video": "clip0.mp4", **said, "a\udc00b": 1},
+    ]
+    path.write_text("\n".join(map(json.dumps, entries)))
+    recipe = write_recipe(tmp_path, source(path, media, "jsonl"))
+    ran = stllm("train", recipe, "--check-data")
+    assert ran.code == 1
+    assert "  line 1: 'question' holds half a character: 'Who \\ud800?'\n" in ran.out
+    assert "  line 2: 'video' holds half a character: 'cl\\ud800p.mp4'\n" in ran.out
+    assert "line 3: 'a\\udc00b' is no key of this format" in ran.out
+    ran = stllm("train", recipe, "--output", tmp_path / "run")
+    assert ran.code == 1 and "2 mistakes in the training data" in ran.err

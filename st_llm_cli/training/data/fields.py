@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from st_llm_cli.bench.files import HALF_CHARACTER
+
+AROUND = 20
+"""Characters shown on each side of half a character."""
+
 
 class MistakeError(ValueError):
     """An entry is not as its format says.
@@ -22,13 +27,16 @@ def text_of(item: dict[str, Any], key: str, where: str = "") -> str:
     """A text that may be empty.
 
     Raises:
-        MistakeError: If it is missing or no text.
+        MistakeError: If it is missing, no text, or holds half a character: no tokenizer takes one.
     """
     if key not in item:
         raise MistakeError(f"{where}'{key}' is missing")
     value = item[key]
     if not isinstance(value, str):
         raise MistakeError(f"{where}'{key}' is {_kind(value)}, not text")
+    if half := HALF_CHARACTER.search(value):
+        around = value[max(0, half.start() - AROUND) : half.end() + AROUND]
+        raise MistakeError(f"{where}'{key}' holds half a character: {around!a}")
     return value
 
 
@@ -36,7 +44,7 @@ def only_text(item: dict[str, Any], key: str, where: str = "") -> str:
     """A text that says something.
 
     Raises:
-        MistakeError: If it is missing, no text, or blank.
+        MistakeError: If it is missing, no text, blank, or holds half a character.
     """
     text = text_of(item, key, where)
     if not text.strip():

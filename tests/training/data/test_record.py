@@ -107,6 +107,49 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         {"video": "a", "conversations": [{"from": "human", "value": "<video>"}]},
         "conversations.0.value asks nothing",
     ),
+    "half a character in a path": (
+        "jsonl",
+        {"video": "a\ud800.mp4", "question": "x", "answer": "y"},
+        "'video' holds half a character: 'a\\ud800.mp4'",
+    ),
+    "half a character in a line's question": (
+        "jsonl",
+        {"image": "a", "question": "\udc00", "answer": "y"},
+        "'question' holds half a character",
+    ),
+    "half a character in a line's answer": (
+        "jsonl",
+        {"video": "a", "question": "x", "answer": f"{'z' * 100}ä\ud83c{'z' * 100}"},
+        f"'answer' holds half a character: '{'z' * 19}\\xe4\\ud83c{'z' * 20}'",
+    ),
+    "half a character in an instruction": (
+        "videochat2",
+        {"video": "a", "QA": [{"i": "\ud800", "q": "x", "a": "y"}]},
+        "QA.0.'i' holds half a character",
+    ),
+    "half a character in a question": (
+        "videochat2",
+        {"video": "a", "QA": [{"q": "x", "a": "y"}, {"q": "\ud800", "a": "y"}]},
+        "QA.1.'q' holds half a character",
+    ),
+    "half a character in an answer": (
+        "videochat2",
+        {"video": "a", "QA": [{"q": "x", "a": "y\ud800"}]},
+        "QA.0.'a' holds half a character",
+    ),
+    "half a character in a conversation": (
+        "conversations",
+        {
+            "video": "a",
+            "conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": "\ud800"}],
+        },
+        "conversations.1.'value' holds half a character",
+    ),
+    "half a character for who speaks": (
+        "conversations",
+        {"video": "a", "conversations": [{"from": "\ud800", "value": "x"}]},
+        "conversations.0.'from' holds half a character",
+    ),
     "no question": ("jsonl", {"video": "a", "answer": "x"}, "'question' is missing"),
 }
 
@@ -118,6 +161,13 @@ def test_mistake_is_named(tmp_path: Path, case: str) -> None:
     assert not found.records
     ((line, what),) = found.mistakes
     assert line == 1 and expected in what
+
+
+def test_a_character_in_two_halves_is_whole(tmp_path: Path) -> None:
+    entry = {"video": "a.mp4", "question": "Who?", "answer": "\U0001f389"}
+    assert "\\ud83c\\udf89" in json.dumps(entry)
+    (record,) = read_one(tmp_path, "jsonl", entry).records
+    assert record.tasks[0].answer == "\U0001f389"
 
 
 @pytest.mark.parametrize(
