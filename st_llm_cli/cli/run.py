@@ -22,10 +22,13 @@ from st_llm_cli.cli.train import (
     OutputOption,
     Several,
     TinyOption,
+    forget_earlier_stop,
     run_folder,
     small_settings,
 )
 from st_llm_cli.cli.train_screen import training_progress
+from st_llm_cli.errors import Interrupted
+from st_llm_cli.stages.ending import ends_when_told
 
 if TYPE_CHECKING:
     from st_llm_cli.recipe import Recipe
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
 
 
+@ends_when_told()
 def run(
     recipe: RecipeArgument,
     settings: SetOption = None,
@@ -69,12 +73,16 @@ def run(
     tokens = open_cache(cache)
     done: list[str] = []
     skipped: list[str] = []
-    for step in steps_of(loaded, folder):
+    steps = steps_of(loaded, folder)
+    if not all(step.is_complete for step in steps):
+        forget_earlier_stop(loaded, folder)
+    for step in steps:
         label = f"{step.kind} {step.name}"
         if step.is_complete:
             note(f"{label}: done already")
             skipped.append(label)
             continue
+        _stop_if_told(folder, label)
         note(f"{label} …")
         if step.kind == "train":
             several = Several(recipe, settings, folder, gpus, hostfile, cache, debug)
@@ -87,6 +95,20 @@ def run(
     note_use(tokens)
     if as_json:
         typer.echo(json.dumps({"run": str(folder), "done": done, "skipped": skipped}))
+
+
+def _stop_if_told(folder: Path, label: str) -> None:
+    """Look for the file that tells a run to stop; only training looks for it on the way.
+
+    Raises:
+        Interrupted: If it is there; it is removed.
+    """
+    from st_llm_cli.stages.run_folder import STOP, forget_stop
+
+    if (folder / STOP).exists():
+        forget_stop(folder)
+        what, fix = f"told to stop ({folder / STOP}) before it began", "the same command goes on with it"
+        raise Interrupted(what, where=label, fix=fix)
 
 
 def _train(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None, several: Several) -> None:

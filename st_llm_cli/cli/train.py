@@ -15,8 +15,10 @@ from st_llm_cli.cli.screen import note, only_results_on_stdout
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.cli.train_screen import training_progress
 from st_llm_cli.errors import UsageError
+from st_llm_cli.stages.ending import ends_when_told
 
 if TYPE_CHECKING:
+    from st_llm_cli.recipe import Recipe
     from st_llm_cli.stages.train import TrainResult
     from st_llm_cli.tokens.store import TokenCache
 
@@ -50,6 +52,7 @@ HostfileOption = Annotated[
 ]
 
 
+@ends_when_told()
 def train(
     recipe: RecipeArgument,
     settings: SetOption = None,
@@ -128,9 +131,11 @@ def train(
         loaded = load_recipe(recipe, settings)
     several = Several(recipe, settings, folder, gpus, hostfile, cache, debug)
     check_deepspeed_files(loaded.training)
-    if several.wanted and complete_result(loaded, folder, until) is None:
-        options = ["--json"] if as_json else []
-        raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
+    if complete_result(loaded, folder, until) is None:
+        forget_earlier_stop(loaded, folder)
+        if several.wanted:
+            options = ["--json"] if as_json else []
+            raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
     tokens = open_cache(cache)
     with training_progress(loaded) as show, only_results_on_stdout():
         result = run(loaded, folder, show, tokens, until)
@@ -159,6 +164,19 @@ def _show_result(result: TrainResult, folder: Path, tokens: TokenCache | None, *
 def run_folder(recipe: str, output: Path | None, *, tiny: bool) -> Path:
     """Where a run goes if nothing is said."""
     return output or Path("runs") / (Path(recipe).stem + ("-tiny" if tiny else ""))
+
+
+def forget_earlier_stop(recipe: Recipe, folder: Path) -> None:
+    """Remove the file that told an earlier run in the folder to stop, before the recipe goes on there.
+
+    One of several processes leaves it: it may have been made since the command that started them began.
+    """
+    from st_llm_cli.stages.launch import is_launched
+    from st_llm_cli.stages.run_folder import STOP, forget_stop, refuse_other
+
+    if not is_launched() and (folder / STOP).exists():
+        refuse_other(folder, recipe)
+        forget_stop(folder)
 
 
 def processes_of(gpus: int | None, hostfile: Path | None) -> int:

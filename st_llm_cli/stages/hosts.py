@@ -20,7 +20,7 @@ from types import FrameType
 from typing import IO, TextIO
 
 from st_llm_cli.errors import TrainingError, UsageError
-from st_llm_cli.stages.launch import Processes, run_here
+from st_llm_cli.stages.launch import STOPPED, Processes, run_here
 from st_llm_cli.stages.run_folder import STOP, forget_stop
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,10 @@ def run_on_hosts(
     if stop.exists():
         with suppress(TrainingError):  # of a run that another command has begun in the folder meanwhile
             forget_stop(output)
-    return 0 if failed is None else max(failed[1], 1)
+    if failed is None:
+        return 0
+    code = failed[1]
+    return STOPPED if machines.told and code == -signal.SIGTERM else max(code, 1)
 
 
 class Machines(Processes):

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import IO, Self
 
 from st_llm_cli.errors import TrainingError, UsageError
+from st_llm_cli.stages.ending import told_to_stop
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ LOST = 3
 """Exit code of a process that failed because another had ended."""
 STOPPED = 130
 """Exit code of a process that was told to stop."""
+ENDS_OF_A_STOP = (STOPPED, LOST, -signal.SIGTERM, -signal.SIGINT)
+"""How processes that were told to stop end, also where they could not listen yet or wait for each other."""
 LAUNCHER = "STLLM_LAUNCHER"
 """Environment variable that tells a process which one has started it."""
 
@@ -79,6 +82,7 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
     Raises:
         UsageError: If there are fewer GPUs.
         TrainingError: If a process other than the first failed alone: with its error, or its last words.
+        Interrupted: If they were told to stop before the first one could say so.
     """
     from st_llm_cli.training.scale import environment_of, free_port
 
@@ -96,6 +100,8 @@ def run_here(arguments: Sequence[str], processes: int, *, results: bool = True) 
         if failed is None:
             return 0
         rank, code = failed
+        if started.told and code in ENDS_OF_A_STOP and failed != (0, STOPPED):
+            raise told_to_stop()
         if rank == 0 and code > 0:
             return code  # it has said why itself
         said = "" if rank == 0 else errors[rank - 1].read_text(encoding="utf-8", errors="replace").strip()
@@ -108,6 +114,8 @@ class Processes:
     def __init__(self) -> None:
         self.all: list[subprocess.Popen[bytes]] = []
         self.before: dict[int, object] = {}
+        self.told = False
+        """Whether a signal to stop was given to this process."""
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -160,6 +168,7 @@ class Processes:
         return next(iter(guilty), None)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.told = True
         for process in self.all:
             if process.poll() is None:
                 process.send_signal(number)

@@ -73,7 +73,9 @@ class StopOnSignal(TrainerCallback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told = True
-        signal.signal(number, self._before[signal.Signals(number)] or signal.SIG_DFL)
+        # At once: a second SIGTERM is not to wait until the interpreter has its turn.
+        again = signal.SIG_DFL if number == signal.SIGTERM else self._before[signal.SIGINT]
+        signal.signal(number, again or signal.SIG_DFL)
         log.warning("told to stop (%s): saving after this step …", signal.Signals(number).name)
 
 

@@ -1,10 +1,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from st_llm_cli.stages import run as run_module
 from st_llm_cli.stages.drawn_shapes import CLIPS
 from st_llm_cli.stages.video_model import load_model
 from tests.cli.conftest import Stllm
@@ -41,6 +43,28 @@ def test_every_stage_runs_in_order_and_is_skipped_when_complete(
     assert "eval shapes: done already" in again.err
     other = stllm("run", recipe, "--output", run, "--set", "stages.0.train.lr=0.5")
     assert other.code == 1 and "holds a run of another recipe, or of other settings" in other.err
+
+
+def test_a_file_made_during_an_evaluation_stops_the_run_after_it_and_an_earlier_one_does_not(
+    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    evaluate = run_module.evaluate
+
+    def told(*given: Any) -> Any:
+        (run / "stop").touch()
+        return evaluate(*given)
+
+    monkeypatch.setattr(run_module, "evaluate", told)
+    first = stllm("run", recipe, "--output", run)
+    assert first.code == 130, first.err
+    assert f"train two: told to stop ({run / 'stop'}) before it began" in first.err
+    assert not (run / "stop").exists() and (run / "eval" / "1-shapes" / "scores.json").exists()
+    assert {line["stage"] for line in map(json.loads, (run / "metrics.jsonl").open())} == {"one"}
+    (run / "stop").touch()  # while nothing runs
+    again = stllm("run", recipe, "--output", run, "--json")
+    assert again.code == 0 and json.loads(again.out)["done"] == ["train two"], again.err
+    assert not (run / "stop").exists()
 
 
 def test_an_evaluation_that_cannot_be_is_refused_before_training(

@@ -1,10 +1,14 @@
 import json
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
 
+from st_llm_cli import recipe as recipe_module
+from st_llm_cli.recipe import load_recipe
 from st_llm_cli.stages import launch
+from st_llm_cli.stages.run_folder import claimed
 from st_llm_cli.stages.video_model import load_model
 from tests.cli.conftest import Stllm
 from tests.training.small import small_recipe
@@ -109,3 +113,37 @@ def test_a_plan_counts_the_processes_of_all_machines(
 def test_a_small_run_is_not_planned(stllm: Stllm) -> None:
     ran = stllm("train", "wide", "--tiny", "--dry-run")
     assert ran.code == 2 and "not worth planning" in ran.err
+
+
+def test_a_start_goes_on_though_an_earlier_run_was_told_to_stop(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with claimed(run, load_recipe(recipe)):
+        (run / "stop").touch()
+    trained = stllm("train", recipe, "--output", run)
+    assert trained.code == 0, trained.err
+    assert not (run / "stop").exists()
+    (run / "stop").touch()
+    assert stllm("train", recipe, "--output", run).code == 0
+    assert (run / "stop").exists()  # nothing is written to a complete run
+    other = stllm("train", recipe, "--output", run, "--set", "stages.0.train.lr=0.5")
+    assert other.code == 1 and (run / "stop").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_told_to_stop_before_the_first_step_it_says_so(
+    command: str, number: signal.Signals, stllm: Stllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(*given: object) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(recipe_module, "load_recipe", told)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        ended = stllm(command, "my.yaml")
+    finally:
+        assert signal.signal(signal.SIGTERM, before) == signal.SIG_IGN
+    said = "told to stop; what was saved before stays (the same command goes on from there)"
+    assert ended.code == 130 and said in ended.err

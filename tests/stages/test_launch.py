@@ -1,13 +1,15 @@
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from st_llm_cli.errors import TrainingError
+from st_llm_cli.errors import Interrupted, TrainingError
 from st_llm_cli.stages import launch
 from st_llm_cli.stages.launch import LAUNCHER, Processes, run_here
 
@@ -97,6 +99,23 @@ def test_an_error_of_another_process_is_shown_as_it_is(
     with pytest.raises(TrainingError) as caught:
         run_here(["train"], 2)
     assert str(caught.value).startswith(error)
+
+
+def test_processes_told_to_stop_before_they_listen_have_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, begun = tmp_path / "python", tmp_path / "begun"
+    python.write_text(f"#!/bin/sh\ntouch {begun}-$RANK\nexec sleep 60\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", str(python))
+
+    def stop() -> None:
+        _wait(lambda: all(Path(f"{begun}-{rank}").exists() for rank in (0, 1)))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(Interrupted, match="told to stop"):
+        run_here(["train"], 2)
 
 
 def _run(*commands: str) -> tuple[int, int] | None:
