@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from st_llm_cli.errors import Interrupted, TrainingError
+from st_llm_cli.errors import DataError, Interrupted, TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
 from st_llm_cli.stages import train as train_module
@@ -214,6 +214,18 @@ def test_clips_and_pictures_on_disk_train_a_model_that_reads_the_question(
     assert {"qformer", "projection", "language_model", "vision_model"} <= changed
     assert load_checkpoint(str(result.checkpoint)).tokenizers.question is not None
     assert not (tmp_path / "run" / "skipped.jsonl").exists()
+
+
+def test_too_many_failures_of_an_earlier_start_are_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    media = write_media(tmp_path / "media", clips=2)
+    annotations = write_json(tmp_path / "clips.json", [clip_entry(number) for number in range(2)])
+    recipe = small_recipe({"data": [source(annotations, media)]}, new=None, checkpoint=str(tmp_path / "gone"))
+    with claimed(tmp_path / "run", recipe):
+        pass
+    known = json.dumps({"file": str(media / "clip0.mp4"), "reason": "clip0 is broken"})
+    (tmp_path / "run" / "skipped.jsonl").write_text(f"{known}\n")
+    with pytest.raises(DataError, match=r"1 of 2 clips and pictures cannot be read(.|\n)*clip0 is broken"):
+        run(recipe, tmp_path / "run")
 
 
 def test_a_known_peak_says_how_much_of_it_is_used(
