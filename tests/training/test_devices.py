@@ -18,6 +18,11 @@ def test_the_cpu_here_is_measured() -> None:
     assert here.memory > 1e9 and here.flops > 1e8 and here.overhead == CPU_OVERHEAD
 
 
+def test_computing_in_16_bits_takes_more_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_seconds", lambda left, right: 1.0)  # which can be a second each
+    assert named_device("cpu", "bfloat16").overhead == CPU_OVERHEAD + devices.CPU_OVERHEAD_16_BITS
+
+
 @pytest.mark.parametrize("name", ["a100-80", "0GB,312TF", "fast"])
 def test_other_devices_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="no device"):
