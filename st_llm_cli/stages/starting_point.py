@@ -65,41 +65,37 @@ def _begin(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
     source = recipe.model.checkpoint if start is None else str(start)
     assert source is not None, "the schema asks for one origin"
     lora = recipe.model.lora
+    adapter = None
     if lora is not None:
-        _refuse_passing(recipe.model.checkpoint)
+        assert recipe.model.checkpoint is not None, "the linter asks for one"
+        base = _lasting_name(recipe.model.checkpoint)
+        adapter = Adapter(base, lora.rank, lora.alpha, lora.dropout, lora.targets)
         if lora.quantize is not None:
             _check_quantization()
     checkpoint = load_checkpoint(source, device="cpu", dtype="float32", merged=lora is None or start is None)
     model = checkpoint.model
     if start is None:
         apply_method(model.config, recipe)
-    adapter = None
-    if lora is not None:
-        assert recipe.model.checkpoint is not None, "see `_refuse_passing`"
-        base = _lasting_name(recipe.model.checkpoint)
-        adapter = Adapter(base, lora.rank, lora.alpha, lora.dropout, lora.targets)
-        if not has_lora(model):
-            _shrink(model, stage, lora.quantize)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(stage.seed)
-                add_lora(model, adapter)
+    if lora is not None and adapter is not None and not has_lora(model):
+        _shrink(model, stage, lora.quantize)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stage.seed)
+            add_lora(model, adapter)
     return Begun(model, checkpoint.tokenizers, checkpoint.folder, adapter)
 
 
 def _lasting_name(name: str) -> str:
-    """Name of a model that means the same from every folder."""
-    path = Path(name).expanduser()
-    return str(locate(name).resolve()) if path.is_dir() else name
+    """Name of a model that means the same from every folder, and for good.
 
-
-def _refuse_passing(name: str | None) -> None:
-    """Refuse to add to what is removed as soon as its own stage is done."""
-    assert name is not None, "the linter asks for a checkpoint"
+    Raises:
+        TrainingError: If the model is removed as soon as its own stage is done.
+    """
     path = Path(name).expanduser()
     if CHECKPOINT.fullmatch(path.name) and path.parent.parent.name == "work":
         what = "is removed when its stage is done, and LoRA keeps no more than what it adds to it"
         fix = f"keep it: stllm export {name} DEST, and give model.checkpoint=DEST"
         raise TrainingError(what, where=f"model.checkpoint: {name}", fix=fix)
+    return str(locate(name).resolve()) if path.is_dir() else name
 
 
 def _shrink(model: StllmForConditionalGeneration, stage: Train, quantize: str | None) -> None:
