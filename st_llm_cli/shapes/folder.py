@@ -235,21 +235,28 @@ def _all_questions(world: World, scene: Scene) -> Iterator[Question]:
 
 
 def _choice_rows(asked: Mapping[str, Asked]) -> dict[str, list[dict[str, Any]]]:
-    """Multiple-choice rows of each kind; among so many options the right one takes every letter in turn."""
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    turns: Counter[tuple[str, int]] = Counter()  # by kind and number of options
+    """Multiple-choice rows of each kind; among so many options the right one takes every letter in turn.
+
+    A kind goes on where the kind before it ended: if each began at A, A would be right more often than D.
+    """
+    found: dict[str, list[tuple[str, Question, Ceilings]]] = defaultdict(list)
     for video, own in asked.items():
         for question, ceilings in own.choices:
+            found[question.kind].append((video, question, ceilings))
+    turns: Counter[int] = Counter()  # by number of options
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for kind, choices in found.items():
+        for video, question, ceilings in choices:
             right, *wrong = question.candidates
-            place = turns[question.kind, len(wrong)] % len(question.candidates)
-            turns[question.kind, len(wrong)] += 1
+            place = turns[len(wrong)] % len(question.candidates)
+            turns[len(wrong)] += 1
             row: dict[str, Any] = {
                 "video": video,
                 "question": question.text,
                 "candidates": [*wrong[:place], right, *wrong[place:]],
                 "answer": question.answer,
             }
-            rows[question.kind].append(row | asdict(ceilings))
+            rows[kind].append(row | asdict(ceilings))
     return dict(rows)
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def test_letters_take_turns_among_questions_with_equally_many_options(
     write_folder(tmp_path, 112, world="rich")
     rows = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "json").iterdir()}
     several = 0
+    places: dict[int, Counter[int]] = defaultdict(Counter)
     for kind, found in rows.items():
         options = {len(row["candidates"]) for row in found}
         several += len(options) > 1
@@ -58,8 +59,11 @@ def test_letters_take_turns_among_questions_with_equally_many_options(
             own = [
                 row["candidates"].index(row["answer"]) for row in found if len(row["candidates"]) == number
             ]
-            assert own == [turn % number for turn in range(len(own))], kind
+            assert own == [(own[0] + turn) % number for turn in range(len(own))], kind
+            places[number].update(own)
     assert several >= 2
+    for number, counts in places.items():
+        assert max(counts.values()) - min(counts[place] for place in range(number)) <= 1, number
 
 
 def test_free_questions_name_their_kind(folder: Path) -> None:

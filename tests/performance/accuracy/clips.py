@@ -194,9 +194,9 @@ def choice_rows(clips: Sequence[Clip], per_kind: int | None = None) -> dict[str,
                 found[kind] += [(clip, each) for each in _different(clip.scene, kind)]
     most = per_kind or min(map(len, found.values()))
     rows: dict[str, list[dict[str, Any]]] = {}
+    keys: Counter[int] = Counter()  # questions so far by their number of options, of all kinds
     for kind in CHOICE_KINDS:
         rows[kind] = []
-        keys: Counter[int] = Counter()  # questions so far by their number of options
         for clip, question in _evenly(found[kind], most):
             rng, options = (
                 Random(f"{clip.scene.seed} {question.text} options"),
