@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from st_llm_cli.recipe import load_recipe
-from tests.performance import claims_events, claims_long
+from tests.performance import claims_events, claims_long, claims_start
 from tests.performance.claims_long import LongRow
 from tests.performance.claims_page import PAGE, ROWS, tables
 from tests.performance.claims_rows import Row, read_rows
@@ -44,7 +44,7 @@ def test_the_budget_is_that_of_the_recipe(name: str) -> None:
 
 
 def test_the_larger_size_is_said_and_its_runs_are_of_it() -> None:
-    large = claims_events.SIZES["large"]
+    large = claims_start.SIZES["large"].events
     clips = f"{large.clips // 1000} {large.clips % 1000:03}"
     assert f"{large.steps}\nsteps of {large.batch_size} clips of {clips}" in TEXT
     runs = Counter((row.variant, row.seed) for row in LARGER)

@@ -1,7 +1,7 @@
 """The paper's claims, measured on moving shapes: same budget, three seeds, held-out clips.
 
     python tests/performance/claims.py [--only events long page] [--seeds 0 1 2] [--variants all mean]
-    python tests/performance/claims.py --only events --size large --jobs 8
+    python tests/performance/claims.py --only events long --size large --jobs 8
 
 Trains `recipes/claims/events.yaml` and `long.yaml` once for each variant and seed (minutes each on one
 thread), asks each result about the same held-out clips, and appends a row to `docs/claims/` as soon as it is
@@ -24,6 +24,7 @@ from tests.performance import claims_events, claims_long, claims_page
 from tests.performance.claims_events import EventRuns
 from tests.performance.claims_long import LongRuns
 from tests.performance.claims_rows import measure_all
+from tests.performance.claims_start import SIZES, knows_pictures
 
 PARTS = ("events", "long", "page")
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--start", default="runs/shapes/checkpoints/images-2")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", help="only these")
-    parser.add_argument("--size", choices=claims_events.SIZES, default="small", help="of events")
+    parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--rows", type=Path, default=claims_page.ROWS, help="folder")
     parser.add_argument("--output", type=Path, default=Path("runs/claims"))
@@ -47,14 +48,16 @@ def main() -> None:
     def rows(name: str) -> Path:
         return arguments.rows / f"{name}.jsonl"
 
+    size, small = SIZES[arguments.size], arguments.size == "small"
+    output, suffix = (arguments.output, "") if small else (arguments.output / arguments.size, "-large")
+    seeds, jobs = arguments.seeds, arguments.jobs
     if "events" in arguments.only:
-        size, small = arguments.size, arguments.size == "small"
-        runs = EventRuns(arguments.output / ("." if small else size), claims_events.SIZES[size])
-        path = rows("events" if small else f"events-{size}")
-        measure_all(chosen(claims_events.VARIANTS), arguments.seeds, path, runs.measure, arguments.jobs)
+        events = EventRuns(knows_pictures(output, size), output, size.events)
+        measure_all(chosen(claims_events.VARIANTS), seeds, rows(f"events{suffix}"), events.measure, jobs)
     if "long" in arguments.only:
-        long = LongRuns(arguments.start, arguments.output)
-        measure_all(chosen(claims_long.VARIANTS), arguments.seeds, rows("long"), long.measure, arguments.jobs)
+        start = arguments.start if small else knows_pictures(output, size)
+        long = LongRuns(start, output, size.long)
+        measure_all(chosen(claims_long.VARIANTS), seeds, rows(f"long{suffix}"), long.measure, jobs)
     if "page" in arguments.only:
         claims_page.write(arguments.rows)
 

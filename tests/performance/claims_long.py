@@ -18,6 +18,7 @@ from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens.store import TokenCache
 from tests.performance.claims_files import cache_beside, held_out, requests, train_on, write_clips
 from tests.performance.claims_rows import Row, answers, trained
+from tests.performance.claims_start import Budget
 from tests.performance.long_clips import FRAMES, long_clip
 
 LOCAL = 16
@@ -27,8 +28,8 @@ VARIANTS: dict[str, list[str]] = {
     "global-local": ["model.video_input=residual", f"model.num_local_frames={LOCAL}"],
 }
 """Settings of each variant."""
-TRAINING, HELD_OUT = TRAIN_SEEDS[:1600], EVAL_SEEDS[:200]
-"""Seeds of the clips."""
+HELD_OUT = EVAL_SEEDS[:200]
+"""Seeds of the clips that are asked about."""
 LOOKED_AT = 40
 """Held-out clips that are decoded and encoded again to see what that takes."""
 
@@ -51,20 +52,22 @@ class LongRuns:
     Args:
         start: Checkpoint of a model that knows pictures.
         output: Folder of runs, clips and tokens; clips and a start with the global-local adapter are made.
+        budget: Of each run.
     """
 
-    def __init__(self, start: str, output: Path) -> None:
-        self.output = output
+    def __init__(self, start: str, output: Path, budget: Budget) -> None:
+        self.output, self.budget = output, budget
         self.clips = output / "long"
         self.starts = {name: start for name in VARIANTS}
         self.starts["global-local"] = str(with_adapter(start, output / "start-global-local"))
-        write_clips(self.clips, TRAINING, "train", long_clip)
+        write_clips(self.clips, TRAIN_SEEDS[: budget.clips], "train", long_clip)
         self.asked = write_clips(self.clips, HELD_OUT, "held-out", long_clip)
 
     def measure(self, variant: str, seed: int) -> LongRow:
         """Train a variant and ask its result about held-out clips."""
         folder = self.output / f"{variant.replace(' ', '')}-{seed}"
-        train_on("long", folder, self.clips, self.starts[variant], seed, VARIANTS[variant])
+        own = [*self.budget.settings, *VARIANTS[variant]]
+        train_on("long", folder, self.clips, self.starts[variant], seed, own)
         return LongRow(variant, seed, *trained(folder), *self._asked(folder, variant))
 
     def _asked(self, folder: Path, variant: str) -> tuple[dict[str, str], int, float, float]:

@@ -13,7 +13,7 @@ from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.training.data.example import Example
 from st_llm_cli.video.reader import read_clip
-from tests.performance import claims_events
+from tests.performance import claims_events, claims_start
 from tests.performance.claims_events import HELD_OUT
 from tests.performance.claims_files import held_out, write_clips
 from tests.performance.claims_long import with_adapter
@@ -131,8 +131,8 @@ def test_each_answer_counts_for_its_own_clip_and_kind() -> None:
 
 
 def test_a_new_language_model_sees_with_the_same_eyes(tmp_path: Path) -> None:
-    size = claims_events.SIZES["large"]
-    new = claims_events.with_new_language("tiny", tmp_path / "new", size)
+    size = claims_start.SIZES["large"]
+    new = claims_start.with_new_language("tiny", tmp_path / "new", size)
     before, after = (load_model(name).model for name in ("tiny", str(new)))
     frames = [torch.randn(2, 3, 48, 48)]
     (seen,), (again,) = (model.encode_queries(model.encode_vision(frames)) for model in (before, after))
