@@ -11,7 +11,7 @@ from st_llm_cli.bench.benchmark import Benchmark, Loaded
 from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.choice import PROMPT_STYLES
 from st_llm_cli.bench.sample import Media, Sample
-from st_llm_cli.errors import UsageError, nearest
+from st_llm_cli.errors import DataError, UsageError, nearest
 from st_llm_cli.recipe.other_stages import Evaluate
 from st_llm_cli.stages.progress import Begin, unseen
 
@@ -79,11 +79,14 @@ def load(plan: Plan) -> tuple[Loaded, list[Sample]]:
 
     Raises:
         UsageError: If the plan names what is not there.
-        DataError: If the benchmark's files cannot be used.
+        DataError: If the benchmark's files are not there, or cannot be used.
     """
     check_plan(plan)
     benchmark = benchmark_named(plan.benchmark)
     draw_clips(plan)
+    if not plan.data.exists():
+        fix = f"check the path, and give {benchmark.layout}"
+        raise DataError("no such file or folder", where=str(plan.data), fix=fix)
     loaded = benchmark.load(plan.data)
     selected = select(loaded.samples, plan.tasks, plan.limit, plan.seed)
     return loaded, [_in_style(sample, plan.prompt_style) for sample in selected]

@@ -183,6 +183,14 @@ def test_data_that_cannot_be_used_is_an_error_before_the_model(stllm: Stllm, tmp
     assert "holds no questions" in ran.err and "no-such-model" not in ran.err
 
 
+@pytest.mark.parametrize("benchmark", ["custom", "mvbench", "msvd"])
+def test_data_that_is_not_there_is_said_to_be_missing(benchmark: str, stllm: Stllm, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    ran = stllm("eval", "--bench", benchmark, "--data", file)
+    assert ran.code == 1
+    assert f"{file}: no such file or folder (check the path, " in ran.err and "holds no questions" not in ran.err
+
+
 SHORT = ("--limit", "3", "--max-new-tokens", "2")
 JUDGED = ("--bench", "msvd", "--data", MINI / "msvd", *SHORT, "--judge-model", "m")
 
