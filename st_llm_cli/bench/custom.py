@@ -1,8 +1,10 @@
 """Questions of one's own: a folder laid out like MVBench, or a file with one question a line.
 
-DIR/json/<task>.json     lists of {video, question, candidates, answer, start?, end?}
+DIR/json/<task>.json     lists of {video, question, candidates, answer, start?, end?, fps?}
 DIR/video/…              the clips, also below a folder named after the task
-FILE.jsonl               {video or videos, question, answer, candidates?, task?, id?, start?, end?}
+FILE.jsonl               {video or videos, question, answer, candidates?, task?, id?, start?, end?, fps?}
+
+A clip may be a folder of pictures, of which `fps` are one second.
 """
 
 from __future__ import annotations
@@ -12,11 +14,22 @@ from pathlib import Path
 
 from st_llm_cli.bench.benchmark import Loaded
 from st_llm_cli.bench.choice import choice_sample
-from st_llm_cli.bench.files import Row, find_media, name_problem, read_rows, read_text, seconds_in, text_in
+from st_llm_cli.bench.files import (
+    Row,
+    find_media,
+    name_problem,
+    rate_in,
+    read_rows,
+    read_text,
+    seconds_in,
+    text_in,
+)
 from st_llm_cli.bench.sample import Media, Sample
 from st_llm_cli.errors import DataError
 
 TASK = "questions"
+FOLDER_FPS = 3.0
+"""Pictures per second of a folder of pictures whose row has no `fps`."""
 
 
 def load(data: Path) -> Loaded:
@@ -93,5 +106,7 @@ def _find(folder: Path, task: str, name: str, row: Row, where: str) -> Media:
         folder / name,
     )
     pictures = next((place for place in inside if place.is_dir()), None)
-    fps = (seconds_in(row, "fps", where) or 3.0) if pictures else None
-    return find_media(name, [pictures] if pictures else inside, start=start, end=end, folder_fps=fps)
+    if pictures is None:
+        return find_media(name, inside, start=start, end=end)
+    fps = rate_in(row, "fps", where) or FOLDER_FPS
+    return find_media(name, [pictures], start=start, end=end, folder_fps=fps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -98,16 +99,33 @@ def seconds_in(row: Row, key: str, where: str) -> float | None:
     Raises:
         DataError: If it is no number.
     """
+    return _number_in(row, key, where, "a number of seconds is needed")
+
+
+def rate_in(row: Row, key: str, where: str) -> float | None:
+    """Take a number of pictures per second out of a row, None where it has none.
+
+    Raises:
+        DataError: If it is no number above 0.
+    """
+    needed = "a number of pictures per second above 0 is needed"
+    rate = _number_in(row, key, where, needed)
+    if rate is not None and not 0 < rate < math.inf:
+        raise DataError(f"'{key}' is {row[key]!r}", where=where, fix=needed)
+    return rate
+
+
+def _number_in(row: Row, key: str, where: str, needed: str) -> float | None:
     value = row.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"'{key}' is {value!r}", where=where, fix="a number of seconds is needed")
+        raise DataError(f"'{key}' is {value!r}", where=where, fix=needed)
     try:
         return float(value)
     except OverflowError as error:
         what = f"'{key}' is a number of {len(str(value))} digits"
-        raise DataError(what, where=where, fix="a number of seconds is needed") from error
+        raise DataError(what, where=where, fix=needed) from error
 
 
 def name_problem(name: str) -> str | None:

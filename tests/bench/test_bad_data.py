@@ -187,6 +187,24 @@ def test_time_beyond_all_numbers_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "3", True])
+def test_rate_that_no_folder_of_pictures_can_have_is_named(fps: Any, tmp_path: Path) -> None:
+    own = SETS["custom lines"]
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(DataError) as caught:
+        own.load(own.write(tmp_path, {**CHOICE, "fps": fps}, "pictures"))
+    needed = "a number of pictures per second above 0 is needed"
+    assert str(caught.value) == f"{tmp_path / 'mine.jsonl'}:1: 'fps' is {fps!r} ({needed})"
+
+
+@pytest.mark.parametrize(("row", "fps"), [({}, 3.0), ({"fps": None}, 3.0), ({"fps": 25}, 25.0)])
+def test_folder_of_pictures_has_the_rate_of_its_row(row: dict[str, Any], fps: float, tmp_path: Path) -> None:
+    own = SETS["custom lines"]
+    (tmp_path / "pictures").mkdir()
+    (sample,) = own.load(own.write(tmp_path, {**CHOICE, **row}, "pictures"))
+    assert [clip.folder_fps for clip in sample.clips] == [fps]
+
+
 def test_line_of_a_file_ends_where_json_says(tmp_path: Path) -> None:
     own = SETS["custom lines"]
     row = json.dumps({**CHOICE, "question": "What\u2028is it?"}, ensure_ascii=False)
