@@ -128,7 +128,7 @@ def save(desk: Desk, argument: str) -> None:
     if path.exists() and not own:
         raise UsageError("there is a file of this name", where=str(path), fix="/save OTHER-NAME")
     save_chat(desk.chat, path)
-    desk.saved = path
+    desk.saved, desk.saved_turns = path, tuple(desk.chat.turns)
     desk.tell(f"saved as {path}; /load {path} takes it up again")
 
 
@@ -139,8 +139,14 @@ def load(desk: Desk, argument: str) -> None:
     if not argument:
         raise UsageError("which conversation?", where="/load", fix="write /load FILE")
     path = _path(argument, "/load")
-    desk.chat = load_chat(path, desk.chat.model, max_turns=desk.chat.max_turns)
-    desk.saved = path
+    chat = load_chat(path, desk.chat.model, max_turns=desk.chat.max_turns)
+    unsaved = len(desk.unsaved_turns())
+    if unsaved and desk.interactive:  # a script has printed its answers, and has nobody to think again
+        answers = f"{unsaved} answers" if unsaved > 1 else "the last answer"
+        what = f"it would replace this conversation, and {answers} would be lost"
+        raise UsageError(what, where="/load", fix="/save keeps it, /reset gives it up; then /load again")
+    desk.chat = chat
+    desk.saved, desk.saved_turns = path, tuple(desk.chat.turns)
     for seen in desk.chat.seen:
         desk.introduce(seen)
     if desk.interactive:

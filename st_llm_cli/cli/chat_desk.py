@@ -40,6 +40,8 @@ class Desk:
     leaving: bool = False
     saved: Path | None = None
     """File the conversation was saved to or loaded from."""
+    saved_turns: tuple[Turn, ...] = ()
+    """What that file holds of it."""
     told: set[str] = field(default_factory=set)
     """What was said once already and need not be said again."""
     pictures: str = "auto"
@@ -79,6 +81,10 @@ class Desk:
             if text and text not in self.told:
                 self.told.add(text)
                 self.tell(text)
+
+    def unsaved_turns(self) -> list[Turn]:
+        """What was said and stands in no file."""
+        return [turn for turn in self.chat.turns if turn not in self.saved_turns]
 
     def status(self, width: int) -> str:
         """One line about where the conversation stands, as much of it as fits."""

@@ -277,6 +277,37 @@ def test_save_and_load(desk: Desk, tmp_path: Path) -> None:
     assert len(desk.chat.turns) == 1
 
 
+def test_loading_never_replaces_what_is_not_saved(desk: Desk) -> None:
+    ask(desk)
+    do(desk, "/save a.json")
+    ask(desk, "And then?")
+    with pytest.raises(StllmError, match="the last answer would be lost") as caught:
+        do(desk, "/load a.json")
+    assert caught.value.fix == "/save keeps it, /reset gives it up; then /load again"
+    assert [turn.question for turn in desk.chat.turns] == ["What moves?", "And then?"]
+    ask(desk, "Where to?")
+    with pytest.raises(StllmError, match="2 answers would be lost"):
+        do(desk, "/load a.json")
+    do(desk, "/save b.json")
+    do(desk, "/load a.json")
+    do(desk, "/load b.json")
+    do(desk, "/undo")  # the file still holds it
+    do(desk, "/load a.json")
+    assert [turn.question for turn in desk.chat.turns] == ["What moves?"]
+    ask(desk, "And then?")
+    do(desk, "/reset")
+    do(desk, "/load b.json")
+    assert len(desk.chat.turns) == 3
+
+
+def test_script_loads_without_being_asked_again(desk: Desk) -> None:
+    do(desk, "/save a.json")
+    ask(desk)
+    desk.interactive = False
+    do(desk, "/load a.json")
+    assert desk.chat.turns == []
+
+
 def test_saving_never_replaces_another_file(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StllmError, match="there is a file of this name"):
