@@ -20,11 +20,14 @@ from rich.text import Text
 from st_llm_cli.cli.chat_commands import COMMANDS, run_command
 from st_llm_cli.cli.chat_desk import Desk, answer, told_if_unforeseen, write_plain
 from st_llm_cli.cli.option_names import IN_CHAT
+from st_llm_cli.cli.picture_terminal import PICTURES
 from st_llm_cli.cli.screen import show_error
 from st_llm_cli.errors import StllmError
 
 PROMPT = "> "
 PATHS_AFTER = ("video", "add", "save", "load")
+VALUES = {"pictures": PICTURES}
+"""Values of the options that have a fixed set of them."""
 REFRESH_PER_SECOND = 12
 
 
@@ -105,7 +108,7 @@ def without_echo() -> Iterator[None]:
 
 
 class SlashCompleter(Completer):
-    """Completes commands, and file names and options behind them."""
+    """Completes commands, and file names, options and their values behind them."""
 
     def __init__(self) -> None:
         self._paths = PathCompleter(expanduser=True)
@@ -128,11 +131,9 @@ class SlashCompleter(Completer):
                     yield from found
                     return
         elif name == "set":
-            yield from (
-                Completion(option, -len(argument))
-                for option in _option_names()
-                if option.startswith(argument)
-            )
+            option, blank, value = argument.lstrip().partition(" ")
+            words, typed = (VALUES.get(option, ()), value.lstrip()) if blank else (_option_names(), option)
+            yield from (Completion(word, -len(typed)) for word in words if word.startswith(typed))
 
 
 def _option_names() -> list[str]:

@@ -45,6 +45,13 @@ def test_commands_are_completed() -> None:
     assert completions("/set t") == ["temperature", "top_p"]
 
 
+def test_values_of_options_are_completed_where_they_are_few() -> None:
+    assert completions("/set pictures ") == ["auto", "kitty", "iterm", "sixel", "blocks"]
+    assert completions("/set pictures ki") == ["kitty"]
+    assert completions("/set  pictures  ki") == ["kitty"]
+    assert completions("/set temperature ") == []
+
+
 def test_file_names_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dog.mp4").touch()
     monkeypatch.chdir(tmp_path)
