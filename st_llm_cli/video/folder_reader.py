@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def read_folder(request: Request) -> Clip:
         The clip. Pictures of another size than the first one chosen are scaled to it.
 
     Raises:
-        NotAVideoError: If the folder holds no pictures, or a picture is animated.
+        NotAVideoError: If the folder holds no pictures or two of one number, or a picture is animated.
         DamagedVideoError: If a picture cannot be read.
         VideoError: If there is nothing in the part asked for.
     """
@@ -48,7 +49,7 @@ def numbered_pictures(folder: Path) -> list[Path]:
     """List the pictures of a folder so that 9.jpg comes before 10.jpg; other files are passed over.
 
     Raises:
-        NotAVideoError: If there are none.
+        NotAVideoError: If there are none, or two have the same number.
     """
     files = [
         path
@@ -61,7 +62,15 @@ def numbered_pictures(folder: Path) -> list[Path]:
             where=str(folder),
             fix="give a video file, or a folder of numbered jpg or png files",
         )
-    return sorted(files, key=_by_number)
+    numbered = sorted((_by_number(path), path) for path in files)
+    for (number, path), (next_number, next_path) in pairwise(numbered):
+        if number == next_number:
+            raise NotAVideoError(
+                f"holds two pictures of one number, {path.name} and {next_path.name}",
+                where=str(folder),
+                fix="keep one of each number in it: two series side by side are no video",
+            )
+    return [path for _, path in numbered]
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

@@ -93,6 +93,27 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}: is a folder without pictures ({fix})"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("000.jpg", "000.png"), ("01.png", "1.png"), ("a1.PNG", "a1.png")]
+)
+def test_a_folder_with_two_pictures_of_one_number_is_an_error(
+    first: str, second: str, tmp_path: Path
+) -> None:
+    for name in (first, second, "2.png"):
+        write_grey(tmp_path / name, 1)
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system knows one name in either case")
+    with pytest.raises(NotAVideoError, match=f"two pictures of one number, {first} and {second}") as caught:
+        read_clip(tmp_path)
+    assert caught.value.where == str(tmp_path)
+
+
+def test_a_folder_may_mix_kinds_of_pictures(tmp_path: Path) -> None:
+    for name in ("000.jpg", "001.png", "002.jpg"):
+        write_grey(tmp_path / name, 1)
+    assert [path.name for path in numbered_pictures(tmp_path)] == ["000.jpg", "001.png", "002.jpg"]
+
+
 def test_a_damaged_picture_is_named(frames: Path) -> None:
     broken = frames / "6.png"
     broken.write_bytes(broken.read_bytes()[:40])
