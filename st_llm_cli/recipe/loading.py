@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from st_llm_cli.errors import RecipeError
 from st_llm_cli.recipe.lint import find_contradictions
-from st_llm_cli.recipe.problems import explain, report
+from st_llm_cli.recipe.problems import explain, find_unwritable, report
 from st_llm_cli.recipe.reading import Place, RecipeLoader, dotted, kind_of, read_yaml
 from st_llm_cli.recipe.schema import Recipe
 
@@ -41,7 +41,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         problems = explain(error)
     else:
-        problems = find_contradictions(recipe)
+        problems = find_unwritable(data) or find_contradictions(recipe)
         if not problems:
             return recipe
     raise report(path, root, problems, overridden)

@@ -61,6 +61,21 @@ def _explain(detail: Any) -> Problem:
     return Problem(place, f"{message[0].lower()}{message[1:]}, not {given!r}")
 
 
+def find_unwritable(value: Any, place: Place = ()) -> list[Problem]:
+    """Find the texts of a recipe that hold half a character or NUL: no file takes them, nor is named so.
+
+    Args:
+        value: Contents of the recipe, or of a part of it.
+        place: Where in the recipe that is.
+    """
+    if isinstance(value, str):
+        fix = "write each character in full, or leave it out"
+        what = f"holds a character that cannot be written to a file: {value!a}; {fix}"
+        return [Problem(place, what)] if UNWRITABLE.search(value) else []
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [problem for step, part in inner for problem in find_unwritable(part, (*place, step))]
+
+
 def _question(hint: str) -> str:
     return f"; {hint}" if hint.startswith("did you mean") else ""
 
@@ -103,6 +118,7 @@ def report(path: Path, root: yaml.Node, problems: list[Problem], overridden: set
     return RecipeError(f"{len(lines)} problems{listed}", where=str(path))
 
 
+UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
 EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",

@@ -319,6 +319,16 @@ def test_stages_that_cannot_work_are_refused(tmp_path: Path, setting: str, messa
     assert message in complaint(tmp_path, text, setting)
 
 
+@pytest.mark.parametrize("character", ["\\ud800", "\\0"])
+def test_text_that_no_file_takes_is_named_with_its_line(tmp_path: Path, character: str) -> None:
+    text = GOOD.replace("shapes: {}", f'jsonl: {{annotations: "a{character}.jsonl", media: videos}}')
+    said = complaint(tmp_path, text)
+    assert said.startswith("recipe.yaml, line 9, stages.0.train.data.0.jsonl.annotations: holds a character")
+    assert "cannot be written to a file: 'a\\" in said
+    said = complaint(tmp_path, GOOD, f'description="{character}"')
+    assert said.startswith("recipe.yaml, --set, description: holds a character")
+
+
 def test_a_new_model_cannot_be_measured_before_it_has_learnt(tmp_path: Path) -> None:
     text = GOOD.replace("stages:\n", "stages:\n  - eval: {bench: shapes, data: shapes}\n")
     assert "comes before training" in complaint(tmp_path, text)
