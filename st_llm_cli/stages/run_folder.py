@@ -32,6 +32,7 @@ DONE = ("metrics.jsonl", "checkpoints/*", "work/*/checkpoint-*", "eval/*", "extr
 CHANGEABLE = ("save_every", "log_every", "report_to", "max_failures", "gradient_checkpointing")
 """Settings of a training stage that say how it goes, not what it learns."""
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager
@@ -97,12 +98,7 @@ def _refuse_foreign(output: Path) -> None:
 def _held(output: Path) -> Iterator[None]:
     """Keep other processes from writing to a run folder, for as long as this one lives."""
     path = output / LOCK
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if not os.access(output, os.W_OK):  # an old lock in it might be written to all the same
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise _cannot_write(output, error) from error
+    make_folder(output)  # an old lock in one that is not ours might be written to all the same
     try:
         file = path.open("ab")
     except OSError as error:
@@ -144,8 +140,31 @@ def write_run_file(path: Path, text: str) -> None:
         raise _cannot_write(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that a run writes to, where it is missing.
+
+    Raises:
+        DataError: If it cannot be made, written to, or named by everything that writes to it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        what, fix = "cannot be written: its name is not UTF-8", "give another --output"
+        raise DataError(what, where=str(path), fix=fix) from error
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def _cannot_write(path: Path, error: OSError) -> DataError:
-    remedy = "make it writable" if error.errno in FORBIDDEN else "make room"
+    remedy = "make room"
+    if error.errno in FORBIDDEN:
+        remedy = "make it writable"
+    elif error.errno in IN_THE_WAY:
+        remedy = "move away the file in its place"
     what = f"cannot be written: {error.strerror}"
     return DataError(what, where=str(path), fix=f"{remedy}, or give another --output")
 

@@ -23,7 +23,7 @@ from st_llm_cli.errors import Interrupted, RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.environment import describe_environment
-from st_llm_cli.stages.run_folder import STOP, claimed, is_of
+from st_llm_cli.stages.run_folder import STOP, claimed, is_of, make_folder
 
 if TYPE_CHECKING:
     from st_llm_cli.tokens.store import TokenCache
@@ -88,10 +88,19 @@ def run(
     # Of all stages at once: that the data of the second are missing is no news for after the first.
     sources = {stage.name: open_checked(stage) for stage in recipe.training}
     with claimed(output, recipe) if is_main_process() else nullcontext():
+        if is_main_process():
+            _make_folders(recipe, output, until)
         result = _train_stages(recipe, sources, output, listener, cache, until)
         if is_main_process() and result.trained:
             plot_losses(output / "metrics.jsonl", output / "loss.png")
     return result
+
+
+def _make_folders(recipe: Recipe, output: Path, until: str | None) -> None:
+    """Make the folders that all stages still to come write to: one that cannot be is no news for later."""
+    pending = [name for name, result in _results(recipe, output, until).items() if not result.exists()]
+    for folder in (output / "checkpoints", *(output / "work" / name for name in pending)):
+        make_folder(folder)
 
 
 def complete_result(recipe: Recipe, output: Path, until: str | None = None) -> TrainResult | None:

@@ -111,6 +111,13 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch
     assert error.fix == "make it writable, or give another --output"
 
 
+def test_a_folder_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    output = tmp_path / os.fsdecode(b"run\xff")
+    with pytest.raises(DataError, match="cannot be written: its name is not UTF-8") as caught:
+        claim(output, small_recipe({}))
+    assert caught.value.where == str(output) and not output.exists()
+
+
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / ".lock").mkdir(parents=True)
     with pytest.raises(DataError) as caught:

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import torch
 from st_llm_cli.errors import DataError, Interrupted, TrainingError
 from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.recipe import Recipe, load_recipe
+from st_llm_cli.stages import starting_point
 from st_llm_cli.stages import train as train_module
 from st_llm_cli.stages.run_folder import claimed
 from st_llm_cli.stages.train import complete_result, run
@@ -108,6 +110,35 @@ def test_what_is_done_is_not_done_again(recipe: Recipe, folder: Path) -> None:
     assert result.skipped == ("images", "videos") and result.trained == ()
     assert result.checkpoint == folder / "checkpoints" / "videos-2"
     assert not seen and (folder / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("name", ["work", "work/images", "work/videos", "checkpoints"])
+def test_a_folder_that_cannot_be_made_is_named_before_a_model_is(
+    name: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with claimed(tmp_path / "run", recipe):
+        in_the_way = tmp_path / "run" / name
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.touch()
+    monkeypatch.setattr(starting_point, "starting_point", None)
+    with pytest.raises(DataError, match=r"cannot be written: (File exists|Not a directory)") as caught:
+        run(recipe, tmp_path / "run")
+    assert str(in_the_way) in str(caught.value.where)
+    assert caught.value.fix == "move away the file in its place, or give another --output"
+
+
+@pytest.mark.parametrize("name", ["work/images", "work/videos", "checkpoints"])
+def test_a_folder_that_cannot_be_written_to_is_named_before_a_model_is_made(
+    name: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = tmp_path / "run" / name
+    with claimed(tmp_path / "run", recipe):
+        locked.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)
+    monkeypatch.setattr(starting_point, "starting_point", None)
+    with pytest.raises(DataError, match="cannot be written: Permission denied") as caught:
+        run(recipe, tmp_path / "run")
+    assert caught.value.where == str(locked)
 
 
 def test_a_complete_run_is_only_looked_at(
