@@ -9,7 +9,6 @@ A clip may be a folder of pictures, of which `fps` are one second.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from st_llm_cli.bench.benchmark import Loaded
@@ -26,6 +25,7 @@ from st_llm_cli.bench.files import (
 )
 from st_llm_cli.bench.sample import Media, Sample
 from st_llm_cli.errors import DataError
+from st_llm_cli.json_text import parse_json
 
 TASK = "questions"
 FOLDER_FPS = 3.0
@@ -72,8 +72,8 @@ def _from_lines(file: Path) -> list[Sample]:
             continue
         where = f"{file}:{number}"
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise DataError(f"is not JSON: {error}", where=where, fix="write one object a line") from error
         if not isinstance(row, dict):
             raise DataError("is not an object", where=where, fix="write one object a line")

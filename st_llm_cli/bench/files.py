@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -12,6 +11,7 @@ from typing import Any
 
 from st_llm_cli.bench.sample import Media
 from st_llm_cli.errors import DataError
+from st_llm_cli.json_text import parse_json
 
 Row = dict[str, Any]
 LONGEST_NAME = 255
@@ -27,8 +27,8 @@ def read_json(path: Path) -> Any:
         DataError: If it is missing, not UTF-8, or not JSON.
     """
     try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+        return parse_json(read_text(path))
+    except ValueError as error:
         fix = "download the file again"
         raise DataError(f"is not JSON: {error}", where=str(path), fix=fix) from error
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from st_llm_cli.errors import CheckpointError
+from st_llm_cli.json_text import parse_json
 
 LAYOUTS = (
     "model.safetensors.index.json",
@@ -112,7 +113,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is missing or is not a JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError("no such file", where=str(path), fix="check the folder") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from st_llm_cli.errors import DataError, VideoNotFoundError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.model.session import Turn
 from st_llm_cli.stages.chat import Chat, View
 from st_llm_cli.tokens.media import content_digest
@@ -172,11 +173,11 @@ def _with_path(view: View, path: Path) -> View:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         raise DataError(what, where=str(path), fix="give a file that /save wrote") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError("not JSON", where=str(path), fix="give a file that /save wrote") from error
     if not isinstance(content, dict) or "stllm_chat" not in content:
         raise DataError("no saved conversation", where=str(path), fix="give a file that /save wrote")

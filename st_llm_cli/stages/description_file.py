@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from st_llm_cli.errors import DataError, StllmError, UsageError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.describe import Description, Part
 from st_llm_cli.stages.file_lock import lock
 
@@ -266,7 +267,7 @@ def _whole_lines(ledger: Path) -> list[dict[str, Any]]:
     entries = []
     for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line.decode("utf-8", "surrogateescape"))
+            entry = parse_json(line.decode("utf-8", "surrogateescape"))
         except ValueError:
             entry = None
         if not isinstance(entry, dict) or "bytes" not in entry or ("settings" in entry) != (number == 1):

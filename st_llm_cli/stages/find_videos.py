@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from st_llm_cli.errors import DataError, VideoNotFoundError
+from st_llm_cli.json_text import parse_json
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -154,7 +155,7 @@ def _json_lines(manifest: Path, text: str) -> Iterator[str]:
             continue
         where = f"{manifest}, line {number}"
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except json.JSONDecodeError as error:
             fix = 'write {"video": "clip.mp4"} on each line'
             raise DataError(f"is not JSON: {error.msg}", where=where, fix=fix) from error
@@ -164,7 +165,7 @@ def _json_lines(manifest: Path, text: str) -> Iterator[str]:
 def _json_list(manifest: Path, text: str) -> Iterator[str]:
     fix = 'write a list: ["a.mp4", "b.mp4"]'
     try:
-        rows = json.loads(text)
+        rows = parse_json(text)
     except json.JSONDecodeError as error:
         where = f"{manifest}, line {error.lineno}"
         raise DataError(f"is not JSON: {error.msg}", where=where, fix=fix) from error

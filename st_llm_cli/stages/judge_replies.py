@@ -10,6 +10,7 @@ from pathlib import Path
 from st_llm_cli.bench.judge_text import VERSION, Case
 from st_llm_cli.bench.judged import is_usable
 from st_llm_cli.errors import DataError
+from st_llm_cli.json_text import parse_json
 
 NAME = "judgements.jsonl"
 
@@ -31,7 +32,7 @@ class ReplyFile:
         self._size = content.rfind(b"\n") + 1  # what a kill cut short is written anew
         for number, line in enumerate(content[: self._size].splitlines(), start=1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 self._replies.setdefault(row["key"], []).append(row["reply"])
             except (ValueError, KeyError, TypeError) as error:
                 fix = "remove the line; its question is asked again"

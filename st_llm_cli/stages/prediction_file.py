@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Self
 from st_llm_cli.bench.files import has_half_character
 from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.file_lock import lock
 from st_llm_cli.stages.share import Share
 
@@ -113,7 +114,7 @@ class PredictionFile:
                 raise UsageError(what, where=str(self.folder), fix="choose another --output")
             _replace(path, (json.dumps(self.settings, indent=1) + "\n").encode())
         try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
+            earlier = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError("is damaged", where=str(path), fix="choose another --output") from error
         now = json.loads(json.dumps(self.settings))
@@ -278,7 +279,7 @@ def _whole_rows(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(content[:size].splitlines(), start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             row = None
         if not isinstance(row, dict) or "id" not in row or row["id"] in rows:

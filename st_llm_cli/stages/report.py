@@ -21,6 +21,7 @@ from st_llm_cli.bench.report import Report
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.bench.tables import csv_of, latex_of
 from st_llm_cli.errors import DataError, UsageError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.judge import opinions_of
 from st_llm_cli.stages.prediction_file import NAME, SETTINGS_NAME, read_predictions
 from st_llm_cli.stages.strips import MOST_CLIPS, read_strips, strips_of
@@ -184,7 +185,7 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read: {error}", where=str(path), fix="remove it") from error
     if not isinstance(found, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from st_llm_cli.bench.report import Ceiling, Coverage, Report, score_again
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.errors import DataError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.prediction_file import NAME, read_predictions
 
 SCORES_NAME = "scores.json"
@@ -61,7 +61,7 @@ def _unknown(predictions: Sequence[Prediction]) -> Coverage:
 def _earlier(path: Path) -> tuple[str, Coverage, tuple[str, ...], dict[str, Ceiling]]:
     """Read from the scores of a run its benchmark, what they cover, the tasks in order, their ceilings."""
     try:
-        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        scores: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         known = scores["coverage"]
         coverage = Coverage(**{**known, "absent": tuple(known["absent"])})
         order = next((tuple(own["tasks"]) for own in scores["scorers"].values()), ())

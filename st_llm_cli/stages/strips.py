@@ -22,6 +22,7 @@ from st_llm_cli.bench.record import Strip, strip_key
 from st_llm_cli.bench.sample import Media, Prediction
 from st_llm_cli.bench.scoring import judge_reply
 from st_llm_cli.errors import DataError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -156,7 +157,7 @@ def read_strips(path: Path) -> dict[str, Strip]:
     found = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             found[row["clip"]] = Strip(base64.b64decode(row["jpeg"]), tuple(row["times_seconds"]))
         except (ValueError, KeyError, TypeError) as error:
             fix = "remove the file; the next stllm eval draws it again"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from st_llm_cli.errors import RecipeError, TrainingError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.recipe import recipes_folder
 from st_llm_cli.recipe.schema import DEEPSPEED, Train
 from st_llm_cli.training.build_locks import not_built, remove_left_locks
@@ -131,7 +132,7 @@ def deepspeed_config(stage: Train) -> dict[str, Any] | None:
     if stage.deepspeed in DEEPSPEED:
         path = recipes_folder() / "deepspeed" / f"{stage.deepspeed}.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         raise RecipeError(what, where=str(path), fix=f"use one of {', '.join(DEEPSPEED)}") from error

@@ -141,6 +141,8 @@ WRONG_MANIFESTS = {
     "wrong.jsonl": ('{"video": "a.mp4"}\nb.mp4\n', "line 2: is not JSON: "),
     "nameless.jsonl": ('{"clip": "a.mp4"}\n', "line 1: names no video (give it a 'video')"),
     "unquoted.json": ("[\n  a.mp4\n]\n", "line 2: is not JSON: "),
+    "deep.jsonl": ("a.mp4".join('""') + "\n" + "[" * 50_000, "line 2: is not JSON: nested too deeply"),
+    "long.json": ("[\n" + "9" * 5000 + "]", "line 2: is not JSON: a number of more than 4300 digits"),
     "object.json": ('{"a": "a.mp4"}', 'is JSON, but no list of videos (write a list: ["a.mp4", "b.mp4"])'),
     "nameless.json": ('["a.mp4", {"clip": "b.mp4"}]', "entry 2: names no video (give it a 'video')"),
     "nothing.json": ("[]", "lists no videos (name one video a line)"),

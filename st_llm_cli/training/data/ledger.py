@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from st_llm_cli.errors import DataError, StllmError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.training.data.record import Record
 from st_llm_cli.video.request import Request
 
@@ -109,7 +110,7 @@ class Ledger:
         reasons = {}
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 reasons[str(row["file"])] = str(row["reason"])
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue  # half a line: another process is writing it, or was killed while it did

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from st_llm_cli.errors import DataError
+from st_llm_cli.json_text import parse_json, parse_json_at
 from st_llm_cli.recipe.sources import Annotations
 from st_llm_cli.training.data.conversations import tasks_of_conversation
 from st_llm_cli.training.data.example import Task
@@ -17,6 +18,7 @@ from st_llm_cli.training.data.json_lines import tasks_of_line
 from st_llm_cli.training.data.videochat2 import tasks_of_videochat2
 
 MEDIA = ("video", "image")
+LARGEST_NUMBER = sys.float_info.max
 
 
 class Record(NamedTuple):
@@ -122,14 +124,13 @@ def _seconds(item: dict[str, Any], key: str) -> float | None:
     value = item.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_NUMBER:
         raise MistakeError(f"'{key}' is {json.dumps(value)[:40]}, not a number of seconds")
     return float(value)
 
 
 def _entries_of_list(text: str) -> Iterator[tuple[int, Any]]:
     """Entries of a JSON list, each with the line it begins in."""
-    decoder = json.JSONDecoder()
     place = _after_blanks(text, 0)
     if text[place : place + 1] != "[":
         raise MistakeError("is not a JSON list", line=_line(text, place))
@@ -138,7 +139,7 @@ def _entries_of_list(text: str) -> Iterator[tuple[int, Any]]:
     while text[place : place + 1] != "]":
         line, counted = line + text.count("\n", counted, place), place
         try:
-            item, place = decoder.raw_decode(text, place)
+            item, place = parse_json_at(text, place)
         except json.JSONDecodeError as error:
             raise MistakeError(f"is not JSON: {error.msg}", line=error.lineno) from error
         yield line, item
@@ -158,7 +159,7 @@ def _entries_of_lines(text: str) -> Iterator[tuple[int, Any]]:
         if not row.strip():
             continue
         try:
-            item = json.loads(row)
+            item = parse_json(row)
         except json.JSONDecodeError as error:
             item = error  # the next line can still be read
         yield number, item

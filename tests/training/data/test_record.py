@@ -67,6 +67,20 @@ def test_lines_of_json_lines_skip_blank_ones_and_go_on_after_a_broken_one(tmp_pa
     assert line == 3 and what.startswith("is not JSON: ")
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("[" * 50_000 + "]" * 50_000, "is not JSON: nested too deeply"),
+        ("9" * 5000, "is not JSON: a number of more than 4300 digits"),
+    ],
+)
+def test_line_that_is_more_than_can_be_read_is_named(tmp_path: Path, value: str, expected: str) -> None:
+    good = '{"video": "a.mp4", "question": "Who?", "answer": "me"}'
+    found = read(tmp_path, "jsonl", f'{good}\n{{"video": {value}}}\n{good}\n')
+    assert [record.line for record in found.records] == [1, 3]
+    assert found.mistakes == ((2, expected),)
+
+
 WRONG: dict[str, tuple[str, Any, str]] = {
     "no medium": ("videochat2", {"QA": []}, "names neither video nor image; one of the two it must be"),
     "two media": ("videochat2", {"video": "a", "image": "b"}, "names video and image; one of the two"),
@@ -85,6 +99,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "videochat2",
         {"video": "a", "start": "1"},
         "'start' is \"1\", not a number of seconds",
+    ),
+    "start beyond all numbers": (
+        "videochat2",
+        {"video": "a", "start": 10**400},
+        "'start' is 1000000000000000000000000000000000000000, not a number of seconds",
     ),
     "end before start": (
         "videochat2",
@@ -180,6 +199,8 @@ def test_a_character_in_two_halves_is_whole(tmp_path: Path) -> None:
         ('[{"a": 1}]\n\n[{"b": 2}]\n', 3, "goes on after the ']' of its list; a file holds one list"),
         ('[{"a": 1}] rubbish', 1, "goes on after the ']' of its list"),
         ("[] ]", 1, "goes on after the ']' of its list"),
+        ('[\n{"a":\n' + "[" * 50_000, 3, "is not JSON: nested too deeply"),
+        ('[{"a": 1},\n{"a":\n' + "9" * 5000 + "}]", 3, "is not JSON: a number of more than 4300 digits"),
     ],
 )
 def test_file_that_is_no_list_is_named_with_its_line(
