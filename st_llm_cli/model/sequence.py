@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -21,11 +22,9 @@ class VideoTokens:
     """What one clip puts into the sequence."""
 
     embeds: Tensor
-    """Video tokens, [kept, hidden]."""
-    places: Tensor
-    """Place of each kept token in the whole clip, [kept], rising."""
-    total: int
-    """Tokens of the whole clip, before any were dropped."""
+    """All its video tokens, [tokens, hidden]."""
+    kept: Tensor
+    """Places of those that are put, [kept], rising; in main memory, where no device has to be waited for."""
 
 
 @dataclass(frozen=True)
@@ -98,39 +97,38 @@ def join(
         raise ValueError(f"{placeholders} video placeholders in the text, but {len(shown)} clips")
     valid = torch.ones_like(is_clip) if attention_mask is None else attention_mask.bool()
     clips, text = valid & is_clip, valid & ~is_clip
-    sizes = input_ids.new_tensor([len(video[clip].embeds) for clip in shown])
-    spans = input_ids.new_tensor([video[clip].total for clip in shown])
+    sizes = input_ids.new_tensor([len(video[clip].kept) for clip in shown])
+    spans = input_ids.new_tensor([len(video[clip].embeds) for clip in shown])
     begins, lengths = _begins(valid, clips, sizes)
     numbers, _ = _begins(valid, clips, spans if positions == "original" else sizes)
     if padding_side == "left":
         begins = begins + (lengths.max() - lengths)[:, None]
-    token, within = _tokens_of(video, shown, sizes)
-    number = within
-    if positions == "original" and video:
-        number = torch.cat([clip.places for clip in video])[token]
+    token, place, rank = _kept_of(video, shown).to(input_ids.device, non_blocking=True)
+    spread = partial(torch.repeat_interleave, repeats=sizes, output_size=len(token))
     # All texts first, then all video tokens: in which row and place each stands, and where it comes from.
-    ids = torch.arange(input_ids.numel(), device=input_ids.device).view_as(input_ids)
-    rows = ids // input_ids.shape[1]
+    at_text, at_clips = text.nonzero(as_tuple=True), clips.nonzero(as_tuple=True)
     spot = (
-        torch.cat([rows[text], rows[clips].repeat_interleave(sizes)]),
-        torch.cat([begins[text], begins[clips].repeat_interleave(sizes) + within]),
+        torch.cat([at_text[0], spread(at_clips[0])]),
+        torch.cat([begins[at_text], spread(begins[at_clips]) + rank]),
     )
     pool = torch.cat(
         [text_embeds.flatten(0, 1), *(clip.embeds.to(text_embeds.dtype) for clip in video), pad_embed[None]]
     )
     blank = torch.full((len(input_ids), int(lengths.max())), len(pool) - 1, device=input_ids.device)
-    source = blank.index_put(spot, torch.cat([ids[text], ids.numel() + token]))
-    told = torch.cat([numbers[text], numbers[clips].repeat_interleave(sizes) + number])
+    in_pool = torch.cat([at_text[0] * input_ids.shape[1] + at_text[1], input_ids.numel() + token])
+    source = blank.index_put(spot, in_pool)
+    number = place if positions == "original" else rank
+    told = torch.cat([numbers[at_text], spread(numbers[at_clips]) + number])
     learnt = blank.new_full(blank.shape, IGNORED_LABEL)
     if labels is not None:
-        learnt[spot[0][: int(text.sum())], begins[text]] = labels[text]
+        learnt[at_text[0], begins[at_text]] = labels[at_text]
     is_padding = source == len(pool) - 1
     return Sequence(
         embeds=embedding(source, pool),
         attention_mask=(~is_padding).long(),
         position_ids=torch.zeros_like(blank).index_put(spot, told),
         labels=learnt,
-        is_video=(source >= ids.numel()) & ~is_padding,
+        is_video=(source >= input_ids.numel()) & ~is_padding,
         is_padding=is_padding,
     )
 
@@ -151,13 +149,19 @@ def _begins(valid: Tensor, clips: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor
     return ends - room, ends[:, -1]
 
 
-def _tokens_of(video: list[VideoTokens], shown: list[int], sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Number the video tokens at all placeholders: among those of all clips, and within each clip."""
-    firsts = [0, *accumulate(len(clip.embeds) for clip in video)]
-    first = sizes.new_tensor([firsts[clip] for clip in shown])
-    before = sizes.cumsum(dim=0) - sizes
-    within = torch.arange(int(sizes.sum()), device=sizes.device) - before.repeat_interleave(sizes)
-    return first.repeat_interleave(sizes) + within, within
+def _kept_of(video: list[VideoTokens], shown: list[int]) -> Tensor:
+    """Number the kept tokens at all placeholders, in main memory.
+
+    Returns:
+        [3, tokens at all placeholders]: their number among the tokens of all clips, kept or not; within
+        their clip; and among those that are kept of it.
+    """
+    firsts = accumulate((len(clip.embeds) for clip in video), initial=0)
+    own = [
+        torch.stack([first + clip.kept, clip.kept, torch.arange(len(clip.kept))])
+        for first, clip in zip(firsts, video, strict=False)
+    ]
+    return torch.cat([torch.empty(3, 0, dtype=torch.long), *(own[clip] for clip in shown)], dim=1)
 
 
 def share_clips(rows: Sequence, clip_of_row: list[int]) -> Sequence:

@@ -436,15 +436,21 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         drop_mask: Tensor | None,
         generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> list[Tensor] | None:
-        """Say of each video token whether it is dropped, one [tokens] mask per clip; None drops nothing."""
+        """Say of each video token whether it is dropped, one [tokens] mask per clip; None drops nothing.
+
+        Masks stay in main memory: what follows from them costs a device no waiting there.
+        """
         if drop_mask is not None:
-            return [mask.to(clip.device, torch.bool) for mask, clip in zip(drop_mask, video, strict=True)]
+            masks = list(drop_mask.to("cpu", torch.bool))
+            if list(map(len, masks)) != list(map(len, video)):
+                raise ValueError("drop masks are not one for each clip, of as many tokens as it has")
+            return masks
         if mask_ratio is None:
             return None
         one_each = list(generator) if isinstance(generator, Sequence) else [generator] * len(video)
         return [
             # A single picture has no other frame to guess its tokens from.
-            draw_drop_mask(len(clip), mask_ratio if frames > 1 else 0.0, own).to(clip.device)
+            draw_drop_mask(len(clip), mask_ratio if frames > 1 else 0.0, own)
             for clip, frames, own in zip(video, num_frames, one_each, strict=True)
         ]
 
@@ -472,7 +478,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         student = hidden[at_kept]  # [kept video tokens, hidden]
         if self.masked_video_decoder is not None:
             student = self.masked_video_decoder(student)
-        return masked_video_loss(student, teacher[~torch.cat(dropped)], self.config.masked_video_loss)
+        kept = (~torch.cat(dropped)).nonzero().flatten().to(teacher.device)
+        return masked_video_loss(student, teacher[kept], self.config.masked_video_loss)
 
     # ---- talking
 
@@ -580,11 +587,9 @@ def _spread(clips: Clips | None, owners: list[int]) -> Any:
 
 
 def _kept(clip: Tensor, dropped: Tensor | None = None) -> VideoTokens:
-    """What is left of a clip's tokens, [tokens, hidden], less the dropped ones, [tokens]."""
-    if dropped is None:
-        return VideoTokens(clip, torch.arange(len(clip), device=clip.device), len(clip))
-    kept = (~dropped).nonzero().flatten()
-    return VideoTokens(clip[kept], kept, len(clip))
+    """A clip's tokens, [tokens, hidden], and which of them are left without the dropped ones, [tokens]."""
+    kept = torch.arange(len(clip)) if dropped is None else (~dropped).nonzero().flatten()
+    return VideoTokens(clip, kept.cpu())
 
 
 # ---------------------------------------- known defects of the released code, by request

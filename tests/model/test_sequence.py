@@ -14,9 +14,8 @@ def embed(ids: torch.Tensor) -> torch.Tensor:
 
 
 def clip(*places: int, total: int) -> VideoTokens:
-    """Kept tokens that are called 100 + their place."""
-    kept = torch.tensor(places)
-    return VideoTokens(embed(100 + kept), kept, total)
+    """Tokens that are called 100 + their place, of which some are kept."""
+    return VideoTokens(embed(100 + torch.arange(total)), torch.tensor(places, dtype=torch.long))
 
 
 def put(ids: list[list[int]], video: list[VideoTokens], **options: object) -> Sequence:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -222,6 +223,36 @@ def test_positions_matter_only_where_tokens_are_dropped() -> None:
 def test_ratio_drops_the_same_share_of_every_clip() -> None:
     output = model()(**batch(TEXT), frames=clips(4, 2), mask_ratio=0.5)
     assert int(output.video_tokens) == 12 // 2 + 6 // 2
+
+
+def test_masks_of_another_number_of_tokens_are_refused() -> None:
+    for mask in (torch.zeros(2, 11), torch.zeros(1, 12)):
+        with pytest.raises(ValueError, match="as many tokens as it has"):
+            model()(**batch(TEXT), frames=clips(4, 4), drop_mask=mask.bool())
+
+
+class LookUps(TorchDispatchMode):
+    """Counts what picks out entries of tensors: on a GPU kernels, or waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += str(function).startswith(("aten.index.", "aten.index_put.", "aten._local_scalar"))
+        return function(*args, **(kwargs or {}))
+
+
+def test_more_clips_take_no_more_operations_to_drop_tokens_of() -> None:
+    one, counts = model(), []
+    for number in (2, 8):
+        with LookUps() as look_ups:
+            given = batch([TEXT[0]] * number)
+            one(
+                **given, frames=micro_frames(0, 4)[None].repeat(number, 1, 1, 1, 1), mask_ratio=0.5
+            ).loss.backward()
+        counts.append(look_ups.count)
+    assert counts[0] == counts[1]
 
 
 def test_single_pictures_are_never_masked() -> None:
