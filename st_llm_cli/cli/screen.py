@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from copy import copy
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from st_llm_cli.cli.option_names import OPTIONS, in_words_of
@@ -83,6 +84,16 @@ class OnScreen(logging.StreamHandler[TextIO]):
     def stream(self) -> TextIO:  # type: ignore[override]
         """Standard error of this moment."""
         return sys.stderr
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a line, with errors in it in the words of the command line."""
+        parts = record.args
+        if isinstance(parts, tuple):
+            record = copy(record)
+            record.args = tuple(
+                in_words_of(part, OPTIONS) if isinstance(part, StllmError) else part for part in parts
+            )
+        return super().format(record)
 
 
 def only_results_on_stdout() -> AbstractContextManager[object]:

@@ -295,7 +295,7 @@ class ClipTokens:
 
     def _go_on_without(self, error: StllmError) -> None:
         if self._may_write:
-            log.warning("%s; going on without keeping tokens", error)
+            log.warning("%s; going on without the token cache, which only saves time", error)
         self._may_write = False
 
     def _key(self, media: str, request: Request, view: View) -> Key:
