@@ -87,7 +87,11 @@ def info(place: PlaceOption = None, as_json: JsonOption = False, debug: DebugOpt
 
 @cache.command("verify")
 def verify(place: PlaceOption = None, as_json: JsonOption = False, debug: DebugOption = False) -> None:
-    """Read every byte. Damaged entries are named and set aside, and exit code 1 says so."""
+    """Read every byte. Damaged entries are named and set aside, and exit code 1 says so.
+
+    What was set aside is no entry any more: it is made anew when it is needed, and the next `verify`
+    passes it over.
+    """
     from st_llm_cli.tokens.manage import stored
     from st_llm_cli.tokens.manage import verify as verify_all
 
@@ -106,6 +110,9 @@ def verify(place: PlaceOption = None, as_json: JsonOption = False, debug: DebugO
         for error in damaged:
             typer.echo(f"{error.where}: {error.what}")
         typer.echo(f"{count - len(damaged)} entries are whole, {len(damaged)} are damaged")
+    if aside := sum(not Path(str(error.where)).exists() for error in damaged):
+        what = f"{aside} set aside in {opened.damaged}, to be made anew when needed"
+        note(f"{what}; `stllm cache gc` removes them")
     if damaged:
         raise typer.Exit(1)
 

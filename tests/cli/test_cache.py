@@ -66,7 +66,11 @@ def test_verify_says_by_its_exit_code_whether_all_is_whole(stllm: Stllm, root: P
     assert damaged.code == 1
     (row,) = json.loads(damaged.out)["damaged"]
     assert row["file"] == str(path)
-    assert stllm("cache", "verify").out == "2 entries are whole, 0 are damaged\n"
+    aside = f"1 set aside in {root / 'damaged'}, to be made anew when needed; `stllm cache gc` removes them"
+    assert f"stllm: {aside}\n" in damaged.err
+    again = stllm("cache", "verify")
+    assert (again.code, again.out) == (0, "2 entries are whole, 0 are damaged\n")
+    assert "set aside" not in again.err
 
 
 def test_gc_keeps_to_the_budget(stllm: Stllm, root: Path) -> None:
