@@ -6,26 +6,25 @@ from collections import Counter
 import pytest
 
 from st_llm_cli.recipe import load_recipe
-from tests.performance import claims_events, claims_long, claims_start
-from tests.performance.claims_long import LongRow
-from tests.performance.claims_page import PAGE, ROWS, tables
-from tests.performance.claims_rows import Row, read_rows
+from tests.performance import claims_events, claims_long
+from tests.performance.claims_page import PAGE, read, tables
+from tests.performance.claims_rows import Row
+from tests.performance.claims_start import SIZES
 
-EVENTS, LONG = read_rows(ROWS / "events.jsonl", Row), read_rows(ROWS / "long.jsonl", LongRow)
-LARGER = read_rows(ROWS / "events-large.jsonl", Row)
+MEASURED = read()
 NAMES = ["events", "long"]
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def test_tables_are_those_of_the_rows() -> None:
     shown = dict(re.findall(r"<!-- ([a-z ]+) -->\n((?:\|.*\n)+)<!-- end -->", TEXT))
-    expected = tables(EVENTS, LARGER, LONG)
+    expected = tables(MEASURED)
     assert shown == {name: "".join(f"{line}\n" for line in lines) for name, lines in expected.items()}
 
 
 @pytest.mark.parametrize(
     ("rows", "variants", "seeds"),
-    [(EVENTS, claims_events.VARIANTS, 3), (LONG, claims_long.VARIANTS, 3)],
+    [(MEASURED.small.events, claims_events.VARIANTS, 3), (MEASURED.small.long, claims_long.VARIANTS, 3)],
     ids=NAMES,
 )
 def test_every_variant_was_run_with_all_seeds_and_is_explained(
@@ -44,9 +43,14 @@ def test_the_budget_is_that_of_the_recipe(name: str) -> None:
 
 
 def test_the_larger_size_is_said_and_its_runs_are_of_it() -> None:
-    large = claims_start.SIZES["large"].events
-    clips = f"{large.clips // 1000} {large.clips % 1000:03}"
-    assert f"{large.steps}\nsteps of {large.batch_size} clips of {clips}" in TEXT
-    runs = Counter((row.variant, row.seed) for row in LARGER)
-    assert set(runs.values()) == {1}
-    assert {variant for variant, _ in runs} <= set(claims_events.VARIANTS)
+    text = " ".join(TEXT.split())
+    for budget in (SIZES["large"].events, SIZES["large"].long):
+        clips = f"{budget.clips:,}".replace(",", " " if budget.clips >= 10_000 else "")
+        assert f"{budget.steps} steps of {budget.batch_size} clips of {clips}" in text
+    for rows, variants in (
+        (MEASURED.large.events, claims_events.VARIANTS),
+        (MEASURED.large.long, claims_long.VARIANTS),
+    ):
+        runs = Counter((row.variant, row.seed) for row in rows)
+        assert set(runs.values()) == {1}
+        assert {variant for variant, _ in runs} <= set(variants)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from tests.performance import claims_events, claims_long, long_clips
 from tests.performance.claims_long import LongRow
 from tests.performance.claims_rows import AnyRow, Places, Row, by_clip, every, read_rows
 from tests.performance.event_clips import ORDER, STILL_KINDS
-from tests.performance.long_clips import long_scene, visitors_in
+from tests.performance.long_clips import best_guesses, long_scene, visitors_in
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROWS = DOCS / "claims"
@@ -47,33 +48,75 @@ _COSTS = (f"each seed at {TRAINED_ON}", ", ".join(STILL_KINDS), "seconds a step"
 
 def write(rows: Path = ROWS, page: Path = PAGE) -> None:
     """Bring the tables of the page up to date, and draw its pictures beside it."""
-    events, larger = read_rows(rows / "events.jsonl", Row), read_rows(rows / "events-large.jsonl", Row)
-    long = read_rows(rows / "long.jsonl", LongRow)
+    measured = read(rows)
     text = page.read_text(encoding="utf-8")
-    for name, lines in tables(events, larger, long).items():
+    for name, lines in tables(measured).items():
         shown = "\n".join([f"<!-- {name} -->", *lines, "<!-- end -->"])
         text = re.sub(f"<!-- {name} -->\n.*?<!-- end -->", shown, text, flags=re.DOTALL)
     page.write_text(text, encoding="utf-8")
-    draw_events(events, page.parent / "pictures" / "claims-frames.png")
-    draw_long(long, page.parent / "pictures" / "claims-tokens.png")
+    pictures = page.parent / "pictures"
+    draw_events(measured.small.events, pictures / "claims-frames.png")
+    draw_events(measured.large.events, pictures / "claims-frames-large.png")
+    draw_long(measured.small.long, pictures / "claims-tokens.png")
 
 
-def tables(events: Sequence[Row], larger: Sequence[Row], long: Sequence[LongRow]) -> dict[str, list[str]]:
+class Rows(NamedTuple):
+    """The runs of one size."""
+
+    events: list[Row]
+    long: list[LongRow]
+
+
+class Measured(NamedTuple):
+    """All runs."""
+
+    small: Rows
+    large: Rows
+
+
+def read(rows: Path = ROWS) -> Measured:
+    """Read what was measured from its folder."""
+    sizes = [
+        Rows(read_rows(rows / f"events{suffix}.jsonl", Row), read_rows(rows / f"long{suffix}.jsonl", LongRow))
+        for suffix in ("", "-large")
+    ]
+    return Measured(*sizes)
+
+
+def tables(measured: Measured) -> dict[str, list[str]]:
     """Each table of the page by its name, as Markdown lines."""
+    small, large = measured
     return {
-        "variants": list(_variants(events)),
-        "pairs": list(_pairs(events)),
-        "kinds": list(_kinds(events)),
-        "larger": list(_larger(larger)),
-        "long": list(_long(long)),
-        "long pairs": list(_long_pairs(long)),
-        "visits": list(_visits(long)),
+        "variants": list(_variants(small.events)),
+        "pairs": list(_pairs(small.events)),
+        "kinds": list(_kinds(small.events)),
+        "larger": list(_larger(large.events)),
+        "larger pairs": list(_pairs(large.events)),
+        "larger kinds": list(_kinds(large.events)),
+        "long": list(_long(small.long)),
+        "long pairs": list(_long_pairs(small.long)),
+        "visits": list(_visits(small.long)),
+        "larger long": list(_larger_long(large.long)),
+        "larger long pairs": list(_long_pairs(large.long)),
+        "larger visits": list(_visits(large.long)),
     }
 
 
 def of(rows: Sequence[AnyRow], variant: str) -> list[AnyRow]:
     """The runs of a variant, by their seeds."""
     return sorted((row for row in rows if row.variant == variant), key=lambda row: row.seed)
+
+
+def _run(rows: Sequence[Row], variants: Iterable[str]) -> list[str]:
+    """Those variants that were run."""
+    return [variant for variant in variants if of(rows, variant)]
+
+
+def both(rows: Sequence[AnyRow], variant: str, other: str) -> tuple[list[AnyRow], list[AnyRow]]:
+    """The runs of two variants by the seeds that both were run with."""
+    runs, others = of(rows, variant), of(rows, other)
+    seeds = {run.seed for run in runs} & {run.seed for run in others}
+    return [run for run in runs if run.seed in seeds], [run for run in others if run.seed in seeds]
 
 
 def _events(rows: Sequence[Row], frames: str, kinds: Sequence[str] = ORDER) -> list[float]:
@@ -95,13 +138,16 @@ def _variants(rows: Sequence[Row]) -> Iterator[str]:
     yield "|---" * (len(frames) + len(_COSTS) + 1) + "|"
     for variant in claims_events.VARIANTS:
         runs = of(rows, variant)
-        seeds = ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
-        still = f"{mean(_events(runs, TRAINED_ON, STILL_KINDS)):.3f}"
-        yield _row(
-            variant, *(_share(_events(runs, number)) for number in frames), seeds, still, *_costs(runs)
-        )
+        yield _row(variant, *_accuracy(runs, frames), *_costs(runs))
     blind = [f"{claims_events.without_order():.3f}" if number == TRAINED_ON else "" for number in frames]
     yield _row("*best without order*", *blind, "", "1.000", "", "")
+
+
+def _accuracy(runs: Sequence[Row], frames: Sequence[str]) -> list[str]:
+    """By number of frames, then in each seed, then where no time is needed."""
+    seeds = ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
+    still = f"{mean(_events(runs, TRAINED_ON, STILL_KINDS)):.3f}"
+    return [*(_share(_events(runs, number)) for number in frames), seeds, still]
 
 
 def _pairs(rows: Sequence[Row]) -> Iterator[str]:
@@ -109,14 +155,14 @@ def _pairs(rows: Sequence[Row]) -> Iterator[str]:
     yield _row("variant", "against", f"{frames[0]} frames", *frames[1:], f"each seed at {TRAINED_ON}")
     yield "|---" * (len(frames) + 3) + "|"
     for variant, other in PAIRS:
-        runs, others = of(rows, variant), of(rows, other)
+        runs, others = both(rows, variant, other)
         gains = [_gain(lambda own, n=number: _events(own, n), runs, others) for number in frames]
         yield _row(variant, other, *gains, _seeds(lambda own: _events(own, TRAINED_ON), runs, others))
 
 
 def _kinds(rows: Sequence[Row]) -> Iterator[str]:
     kinds = (*ORDER, *STILL_KINDS)
-    yield _row("variant", *_names(kinds))
+    yield _row("variant", *(f"`{kind}`" for kind in kinds))
     yield "|---" * (len(kinds) + 1) + "|"
     for variant in claims_events.VARIANTS:
         runs = of(rows, variant)
@@ -126,19 +172,14 @@ def _kinds(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _larger(rows: Sequence[Row]) -> Iterator[str]:
-    """Runs that shared a GPU, whose times and memory say nothing, and only those that there are."""
-    frames, kinds = [str(number) for number in claims_events.FRAMES], (*ORDER, *STILL_KINDS)
-    yield _row("variant", f"{frames[0]} frames", *frames[1:], f"each seed at {TRAINED_ON}", *_names(kinds))
-    yield "|---" * (len(frames) + len(kinds) + 2) + "|"
-    for variant in (name for name in claims_events.VARIANTS if of(rows, name)):
+    """Runs that shared a GPU, whose times say nothing."""
+    frames = [str(number) for number in claims_events.FRAMES]
+    columns = (*_COSTS[:2], _COSTS[-1])
+    yield _row("variant", f"{frames[0]} frames", *frames[1:], *columns)
+    yield "|---" * (len(frames) + len(columns) + 1) + "|"
+    for variant in claims_events.VARIANTS:
         runs = of(rows, variant)
-        seeds = ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
-        each = [f"{mean(_events(runs, TRAINED_ON, [kind])):.2f}" for kind in kinds]
-        yield _row(variant, *(_share(_events(runs, number)) for number in frames), seeds, *each)
-
-
-def _names(kinds: Sequence[str]) -> list[str]:
-    return [f"`{kind}`" for kind in kinds]
+        yield _row(variant, *_accuracy(runs, frames), _costs(runs)[-1])
 
 
 def _long(rows: Sequence[LongRow]) -> Iterator[str]:
@@ -152,11 +193,23 @@ def _long(rows: Sequence[LongRow]) -> Iterator[str]:
         yield _row(variant, str(runs[0].video_tokens), *shares, *_costs(runs), *times)
 
 
+def _larger_long(rows: Sequence[LongRow]) -> Iterator[str]:
+    """As `_larger`."""
+    yield _row("what is read", "tokens", *GROUPS, "GB")
+    yield "|---" * (len(GROUPS) + 3) + "|"
+    for variant in _run(rows, claims_long.VARIANTS):
+        runs = of(rows, variant)
+        shares = [_share(_long_clips(runs, group)) for group in GROUPS]
+        yield _row(variant, str(runs[0].video_tokens), *shares, _costs(runs)[-1])
+
+
 def _long_pairs(rows: Sequence[LongRow]) -> Iterator[str]:
     yield _row("variant", "against", *GROUPS, "each seed, brief")
     yield "|---" * (len(GROUPS) + 3) + "|"
     for variant, other in LONG_PAIRS:
-        runs, others = of(rows, variant), of(rows, other)
+        runs, others = both(rows, variant, other)
+        if not runs:
+            continue
         gains = [_gain(lambda own, group=group: _long_clips(own, group), runs, others) for group in GROUPS]
         yield _row(variant, other, *gains, _seeds(lambda own: _long_clips(own, "brief"), runs, others))
 
@@ -164,16 +217,24 @@ def _long_pairs(rows: Sequence[LongRow]) -> Iterator[str]:
 def _visits(rows: Sequence[LongRow]) -> Iterator[str]:
     yield f"| what is read | visits in the {claims_long.LOCAL} frames | visits between them |"
     yield "|---|---|---|"
-    shown = [visitors_in(long_scene(seed), claims_long.LOCAL) for seed in claims_long.HELD_OUT]
-    for variant in claims_long.VARIANTS:
-        runs = of(rows, variant)
-        right = [_about_visit(runs, who) for who in (0, 1)]
-        cells = []
-        for inside in (True, False):
-            about = [(clip, who) for clip, own in enumerate(shown) for who in (0, 1) if own[who] == inside]
-            values = [right[who][clip] for clip, who in about]
-            cells.append(_share(values, [clip for clip, _ in about]))
-        yield _row(variant, *cells)
+    scenes = [long_scene(seed) for seed in claims_long.HELD_OUT]
+    shown = [visitors_in(scene, claims_long.LOCAL) for scene in scenes]
+    inside, between = (
+        [(clip, who) for clip, own in enumerate(shown) for who in (0, 1) if own[who] == there]
+        for there in (True, False)
+    )
+    for variant in _run(rows, claims_long.VARIANTS):
+        right = [_about_visit(of(rows, variant), who) for who in (0, 1)]
+        yield _row(
+            variant,
+            *(
+                _share([right[who][clip] for clip, who in about], [clip for clip, _ in about])
+                for about in (inside, between)
+            ),
+        )
+    best = [best_guesses(scene, claims_long.LOCAL) for scene in scenes]
+    shares = (mean(best[clip][who] for clip, who in about) for about in (inside, between))
+    yield _row(f"*best from the {claims_long.LOCAL} frames*", *(f"{share:.3f}" for share in shares))
 
 
 def _about_visit(rows: Sequence[LongRow], who: int) -> list[float]:

@@ -73,8 +73,14 @@ def read_rows(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
 
 
 def stllm(*arguments: str) -> None:
-    """Run `stllm` to its end."""
-    subprocess.run([sys.executable, "-m", "st_llm_cli", *arguments], check=True, capture_output=True)
+    """Run `stllm` to its end.
+
+    Raises:
+        RuntimeError: If it fails, with what it said.
+    """
+    ran = subprocess.run([sys.executable, "-m", "st_llm_cli", *arguments], capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(ran.stderr.strip() or f"stllm {arguments[0]} ended with {ran.returncode}")
 
 
 def settings(values: Sequence[str]) -> list[str]:

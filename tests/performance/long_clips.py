@@ -6,6 +6,7 @@ Sixteen frames spread evenly over such a clip show every second visit.
 from __future__ import annotations
 
 from random import Random
+from statistics import mean
 
 from st_llm_cli.shapes.encode import Encoding
 from st_llm_cli.shapes.render import sample_times
@@ -17,6 +18,8 @@ from tests.performance.claims_files import WrittenClip
 FRAMES, FPS, SIDE = 64, 8, 96
 VISIT = 2
 """Frames."""
+CELLS = 9
+"""Places."""
 BRIEF = ("color", "shape", "place")
 """Asked of each visitor, who is to be seen in two frames."""
 ORDER = ("first", "at the end")
@@ -36,7 +39,7 @@ def long_scene(seed: int) -> Scene:
     """One object that stays and two visitors, in the order in which they come."""
     rng = Random(f"{seed} long")
     colors, shapes = rng.sample(list(COLORS), 3), rng.sample(SHAPES, 3)
-    cells = rng.sample(range(9), 3)
+    cells = rng.sample(range(CELLS), 3)
     half = FRAMES // 2
     visits = [None, *(part * half + rng.randrange(half - VISIT + 1) for part in (0, 1))]
     objects = tuple(
@@ -64,6 +67,18 @@ def visitors_in(scene: Scene, num_frames: int) -> list[bool]:
     """Whether each visitor is to be seen in frames spread evenly over the clip."""
     times = sample_times(scene.duration_seconds, num_frames, FPS)
     return [bool(item.states(times).shown.any()) for item in scene.objects[1:]]
+
+
+def best_guesses(scene: Scene, num_frames: int) -> list[float]:
+    """Best share of right answers about each visitor, `BRIEF` and `ORDER`, for one who sees only such frames.
+
+    Whoever is not to be seen has a color, a shape and a place that nobody has who is, all equally likely.
+    """
+    shown = visitors_in(scene, num_frames)
+    known = 1 + sum(shown)
+    colors, shapes, cells = len(COLORS) - known, len(SHAPES) - known, CELLS - known
+    guessed = mean([1 / colors, 1 / shapes, 1 / cells, 1 / (colors * shapes)])
+    return [1.0 if visible else guessed for visible in shown]
 
 
 def questions(scene: Scene) -> list[tuple[str, str]]:

@@ -1,12 +1,15 @@
 """What the measurement of the paper's claims rests on."""
 
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
+import pytest
 import torch
 
 from st_llm_cli.shapes import rich_words
 from st_llm_cli.shapes.encode import Encoding, write_video
+from st_llm_cli.shapes.scene import COLORS, PLACES, SHAPES
 from st_llm_cli.shapes.words import pieces, vocabulary
 from st_llm_cli.shapes.world import EVAL_SEEDS
 from st_llm_cli.stages.video_model import VideoModel, load_model
@@ -27,7 +30,17 @@ from tests.performance.event_clips import (
     event_scene,
     order_blind,
 )
-from tests.performance.long_clips import FPS, FRAMES, KINDS, SIDE, VISIT, long_scene, questions, visitors_in
+from tests.performance.long_clips import (
+    FPS,
+    FRAMES,
+    KINDS,
+    SIDE,
+    VISIT,
+    best_guesses,
+    long_scene,
+    questions,
+    visitors_in,
+)
 from tests.performance.right_answers import right_answers
 
 
@@ -51,6 +64,27 @@ def test_packed_answers_come_out_again() -> None:
     bits = [0, 0, 0, 0, 1, 0, 1, 1]
     assert packed(bits) == "0b"
     assert unpacked(packed(bits)) == bits
+
+
+def test_who_was_not_seen_is_guessed_as_often_as_is_possible() -> None:
+    right, possible = [], []
+    for seed in range(600):
+        scene = long_scene(seed)
+        shown, best = visitors_in(scene, 16), best_guesses(scene, 16)
+        seen = [
+            scene.objects[0],
+            *(item for item, there in zip(scene.objects[1:], shown, strict=True) if there),
+        ]
+        color = next(name for name in COLORS if name not in {item.color for item in seen})
+        shape = next(name for name in SHAPES if name not in {item.shape for item in seen})
+        place = next(name for name in PLACES if name not in {item.place(0.0) for item in seen})
+        for item, there, share in zip(scene.objects[1:], shown, best, strict=True):
+            guesses = (item.color == color, item.shape == shape, item.place(0.0) == place)
+            both = item.color == color and item.shape == shape
+            right.append(1.0 if there else mean([*guesses, both]))
+            possible.append(share)
+    assert mean(possible) < 0.7
+    assert mean(right) == pytest.approx(mean(possible), abs=0.015)
 
 
 def test_long_clips_show_visits_that_every_second_time_fall_between_sixteen_frames(tmp_path: Path) -> None:
