@@ -1,4 +1,9 @@
+import os
+
 import pytest
+
+# As `make test` does: several threads wait for each other wherever something else keeps a core busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
