@@ -53,10 +53,14 @@ def main() -> None:
     seeds, jobs = arguments.seeds, arguments.jobs
     if "events" in arguments.only:
         events = EventRuns(knows_pictures(output, size), output, size.events)
+        if jobs > 1:
+            events.fill(jobs)
         measure_all(chosen(claims_events.VARIANTS), seeds, rows(f"events{suffix}"), events.measure, jobs)
     if "long" in arguments.only:
         start = arguments.start if small else knows_pictures(output, size)
         long = LongRuns(start, output, size.long)
+        if jobs > 1:
+            long.fill(jobs)
         measure_all(chosen(claims_long.VARIANTS), seeds, rows(f"long{suffix}"), long.measure, jobs)
     if "page" in arguments.only:
         claims_page.write(arguments.rows)

@@ -9,7 +9,7 @@ from statistics import mean
 from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens.store import TokenCache
-from tests.performance.claims_files import cache_beside, held_out, train_on, write_clips
+from tests.performance.claims_files import cache_beside, fill_cache, held_out, train_on, write_clips
 from tests.performance.claims_rows import Places, Row, answers, trained
 from tests.performance.claims_start import Budget
 from tests.performance.event_clips import ORDER, event_clip, event_questions, event_scene, order_blind
@@ -28,6 +28,9 @@ VARIANTS: dict[str, list[str]] = {
 }
 """Settings of each variant."""
 FRAMES = (4, 8, 16, 32)
+"""That results are asked with."""
+TRAINED_ON = 8
+"""Frames."""
 HELD_OUT = EVAL_SEEDS[:300]
 """Seeds of the clips that are asked about."""
 
@@ -46,6 +49,11 @@ class EventRuns:
         self.clips = output / "events"
         write_clips(self.clips, TRAIN_SEEDS[: budget.clips], "train", event_clip)
         self.asked = write_clips(self.clips, HELD_OUT, "held-out", event_clip)
+
+    def fill(self, jobs: int) -> None:
+        """Keep the tokens of all clips, by so many processes: runs side by side would each do all of it."""
+        for part, frames in (("train", [TRAINED_ON]), ("held-out", FRAMES)):
+            fill_cache(self.clips / part, frames, self.start, cache_beside(self.clips), jobs)
 
     def measure(self, variant: str, seed: int) -> Row:
         """Train a variant and ask its result about held-out clips."""
@@ -81,5 +89,5 @@ def without_order(kinds: tuple[str, ...] = ORDER) -> float:
         scene = event_scene(seed)
         asked = [each for each in event_questions(scene) if each.kind in kinds]
         if asked:
-            best.append(mean(order_blind(scene, asked, 8)))
+            best.append(mean(order_blind(scene, asked, TRAINED_ON)))
     return mean(best)

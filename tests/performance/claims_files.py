@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from st_llm_cli.shapes.encode import Encoding, write_video
@@ -67,6 +69,28 @@ def train_on(recipe: str, folder: Path, clips: Path, start: str, seed: int, own:
     given += [f"model.checkpoint={start}", f"stages.1.train.seed={seed}", *own]
     places = ["--output", str(folder), "--cache", str(cache_beside(folder))]
     stllm("run", f"recipes/claims/{recipe}.yaml", *places, *settings(given))
+
+
+def fill_cache(clips: Path, frames: Sequence[int], start: str, cache: Path, jobs: int) -> None:
+    """Keep the tokens of all clips of a folder, a share of them in each of several processes.
+
+    Args:
+        clips: Folder of the clips.
+        frames: Numbers of frames that they are looked at with.
+        start: Checkpoint whose eyes look.
+        cache: Where tokens are kept.
+        jobs: Processes at a time.
+    """
+
+    def extract(task: tuple[int, int]) -> None:
+        number, share = task
+        ledger = cache.with_name(f"skipped-{share}.jsonl")
+        places = ["--cache", str(cache), "--skipped", str(ledger), "--on-error", "fail"]
+        which = ["--model", start, "--frames", str(number), "--shard", f"{share}/{jobs}"]
+        stllm("extract-features", str(clips), *which, *places)
+
+    with ThreadPoolExecutor(jobs) as threads:
+        list(threads.map(extract, product(frames, range(1, jobs + 1))))
 
 
 def cache_beside(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from st_llm_cli.model.tokenizers import save_tokenizers
 from st_llm_cli.shapes.world import EVAL_SEEDS, TRAIN_SEEDS
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens.store import TokenCache
-from tests.performance.claims_files import cache_beside, held_out, requests, train_on, write_clips
+from tests.performance.claims_files import cache_beside, fill_cache, held_out, requests, train_on, write_clips
 from tests.performance.claims_rows import Row, answers, trained
 from tests.performance.claims_start import Budget
 from tests.performance.long_clips import FRAMES, long_clip
@@ -62,6 +62,13 @@ class LongRuns:
         self.starts["global-local"] = str(with_adapter(start, output / "start-global-local"))
         write_clips(self.clips, TRAIN_SEEDS[: budget.clips], "train", long_clip)
         self.asked = write_clips(self.clips, HELD_OUT, "held-out", long_clip)
+
+    def fill(self, jobs: int) -> None:
+        """Keep the tokens of all clips, as `EventRuns.fill`."""
+        for part in ("train", "held-out"):
+            fill_cache(
+                self.clips / part, [FRAMES, LOCAL], self.starts["all 64"], cache_beside(self.clips), jobs
+            )
 
     def measure(self, variant: str, seed: int) -> LongRow:
         """Train a variant and ask its result about held-out clips."""

@@ -41,7 +41,7 @@ GROUPS = {
     "lasting": range(BRIEF + len(long_clips.ORDER), long_clips.KINDS),
 }
 """Places of the questions about a long clip."""
-TRAINED_ON = "8"
+TRAINED_ON = str(claims_events.TRAINED_ON)
 """Frames that these variants are trained on."""
 _COSTS = (f"each seed at {TRAINED_ON}", ", ".join(STILL_KINDS), "seconds a step", "GB")
 
