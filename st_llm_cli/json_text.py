@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+TEXT = r'"(?:[^"\\]++|\\.)*+"?'  # taken in one go even if it never ends, or a long file would take hours
+BRACKET = re.compile(rf"{TEXT}|[\[{{]|[\]}}]")
 """A whole text, or the beginning or end of a list or an object."""
+NUMBER = re.compile(rf"{TEXT}|-?\d[\d.eE+-]*+")
+"""A whole text, or a whole number with its fraction and exponent."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -26,8 +27,12 @@ def parse_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode(json.detect_encoding(text), "surrogatepass")
-    with _one_error(text, 0):
+    try:
         return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:
+        raise _said(error, text, 0) from error
 
 
 def parse_json_at(text: str, place: int) -> tuple[Any, int]:
@@ -39,32 +44,40 @@ def parse_json_at(text: str, place: int) -> tuple[Any, int]:
     Raises:
         json.JSONDecodeError: As `parse_json`.
     """
-    with _one_error(text, place):
-        return _decode(text, place)
-
-
-@contextmanager
-def _one_error(text: str, place: int) -> Iterator[None]:
     try:
-        yield
+        return _decode(text, place)
     except json.JSONDecodeError:
         raise
-    except RecursionError as error:
-        raise json.JSONDecodeError("nested too deeply", text, _deepest(text, place)) from error
-    except ValueError as error:  # Python refuses long numbers, which take it long
-        most = sys.get_int_max_str_digits()
-        found = re.compile(rf"\d{{{most + 1},}}").search(text, place)
-        what = f"a number of more than {most} digits"
-        raise json.JSONDecodeError(what, text, found.start() if found else place) from error
+    except (RecursionError, ValueError) as error:
+        raise _said(error, text, place) from error
+
+
+def _said(error: RecursionError | ValueError, text: str, place: int) -> json.JSONDecodeError:
+    """Say what of the value at a place Python does not read, and where it is."""
+    if isinstance(error, RecursionError):
+        return json.JSONDecodeError("nested too deeply", text, _deepest(text, place))
+    most = sys.get_int_max_str_digits()  # longer whole numbers take Python long, and it refuses them
+    return json.JSONDecodeError(f"a number of more than {most} digits", text, _longer(most, text, place))
 
 
 def _deepest(text: str, place: int) -> int:
-    """Where the innermost of the lists and objects from a place on begins."""
+    """Where the innermost of the lists and objects in the one at a place begins."""
     depth, deepest = 0, 0
-    for mark in MARK.finditer(text, place):
+    for mark in BRACKET.finditer(text, place):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
         if depth > deepest:
             deepest, place = depth, mark.start()
+        elif depth == 0:
+            break
+    return place
+
+
+def _longer(most: int, text: str, place: int) -> int:
+    """Where the first whole number of too many digits begins, from a place on."""
+    for mark in NUMBER.finditer(text, place):
+        digits = mark[0].removeprefix("-")
+        if len(digits) > most and digits.isdecimal():
+            return mark.start()
     return place
 
 

@@ -1,5 +1,6 @@
 import json
 import sys
+import time
 
 import pytest
 
@@ -38,6 +39,31 @@ def test_number_too_long_is_an_error_where_it_begins() -> None:
     with pytest.raises(json.JSONDecodeError) as caught:
         parse_json_at(f"{LONG} \n{LONG}", len(LONG) + 2)
     assert caught.value.lineno == 2
+
+
+def test_deeper_value_behind_is_not_the_one_named() -> None:
+    text = "[" * 50_000 + "]" * 50_000 + ",\n" + "[" * 60_000 + "]" * 60_000
+    with pytest.raises(json.JSONDecodeError) as caught:
+        parse_json_at(text, 0)
+    assert caught.value.lineno == 1
+
+
+@pytest.mark.parametrize("before", [f'"{LONG}"', f"0.{LONG}", f"1e{LONG}", f"{LONG}.5", '"\\"1"'])
+def test_digits_of_texts_and_fractions_are_not_the_number_that_is_too_long(before: str) -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        parse_json(f'{{"a": {before},\n\n"b": -{LONG}}}')
+    assert (caught.value.lineno, caught.value.colno) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 50_000 + '"' + '\\"' * 20_000, "[" + f"0.{'9' * 4000}, " * 150 + f"{LONG}]"],
+    ids=["a text without an end", "long fractions"],
+)
+def test_place_of_an_error_is_found_at_once(text: str) -> None:
+    began = time.perf_counter()
+    refusal(text)
+    assert time.perf_counter() - began < 3  # a search that goes back over each takes ten seconds
 
 
 def test_bytes_that_are_no_text_are_told_apart() -> None:
