@@ -158,10 +158,12 @@ def _kept_of(video: list[VideoTokens], shown: list[int]) -> Tensor:
     """
     firsts = accumulate((len(clip.embeds) for clip in video), initial=0)
     own = [
-        torch.stack([first + clip.kept, clip.kept, torch.arange(len(clip.kept))])
+        torch.stack([first + clip.kept, clip.kept, torch.arange(len(clip.kept), device="cpu")])
         for first, clip in zip(firsts, video, strict=False)
     ]
-    return torch.cat([torch.empty(3, 0, dtype=torch.long), *(own[clip] for clip in shown)], dim=1)
+    return torch.cat(
+        [torch.empty(3, 0, dtype=torch.long, device="cpu"), *(own[clip] for clip in shown)], dim=1
+    )
 
 
 def share_clips(rows: Sequence, clip_of_row: list[int]) -> Sequence:

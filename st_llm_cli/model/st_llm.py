@@ -588,8 +588,9 @@ def _spread(clips: Clips | None, owners: list[int]) -> Any:
 
 def _kept(clip: Tensor, dropped: Tensor | None = None) -> VideoTokens:
     """A clip's tokens, [tokens, hidden], and which of them are left without the dropped ones, [tokens]."""
-    kept = torch.arange(len(clip)) if dropped is None else (~dropped).nonzero().flatten()
-    return VideoTokens(clip, kept.cpu())
+    if dropped is None:
+        return VideoTokens(clip, torch.arange(len(clip), device="cpu"))
+    return VideoTokens(clip, (~dropped.cpu()).nonzero().flatten())
 
 
 # ---------------------------------------- known defects of the released code, by request

@@ -252,7 +252,7 @@ def test_more_clips_take_no_more_operations_to_drop_tokens_of() -> None:
                 **given, frames=micro_frames(0, 4)[None].repeat(number, 1, 1, 1, 1), mask_ratio=0.5
             ).loss.backward()
         counts.append(look_ups.count)
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] > 0
 
 
 def test_single_pictures_are_never_masked() -> None:

@@ -1,13 +1,13 @@
 """The paper's claims, measured on moving shapes: same budget, three seeds, held-out clips.
 
     python tests/performance/claims.py [--only events long page] [--seeds 0 1 2] [--variants all mean]
-    python tests/performance/claims.py --only events long --size large --jobs 8
+    python tests/performance/claims.py --only events long --size large --jobs 11
 
 Trains `recipes/claims/events.yaml` and `long.yaml` once for each variant and seed (minutes each on one
 thread), asks each result about the same held-out clips, and appends a row to `docs/claims/` as soon as it is
 measured. Rows that are there are not measured again. `page` draws the pictures and writes the tables that
-docs/claims.md shows. Long clips start from what `stllm train tiny/shapes --until images` makes. The large
-size is for a GPU.
+docs/claims.md shows. At the small size, long clips start from what `stllm train tiny/shapes --until images`
+makes. The large size is for a GPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.performance import claims_events, claims_long, claims_page
 from tests.performance.claims_events import EventRuns
 from tests.performance.claims_long import LongRuns
-from tests.performance.claims_rows import measure_all
+from tests.performance.claims_rows import Runs, measure_all
 from tests.performance.claims_start import SIZES, knows_pictures
 
 PARTS = ("events", "long", "page")
@@ -45,23 +45,19 @@ def main() -> None:
     def chosen(variants: Iterable[str]) -> list[str]:
         return [name for name in variants if name in (arguments.variants or variants)]
 
-    def rows(name: str) -> Path:
-        return arguments.rows / f"{name}.jsonl"
-
     size, small = SIZES[arguments.size], arguments.size == "small"
-    output, suffix = (arguments.output, "") if small else (arguments.output / arguments.size, "-large")
-    seeds, jobs = arguments.seeds, arguments.jobs
+    output, suffix = (arguments.output, "") if small else (arguments.output / "large", "-large")
+
+    def measure(runs: Runs, variants: Iterable[str], name: str) -> None:
+        path = arguments.rows / f"{name}{suffix}.jsonl"
+        measure_all(runs, chosen(variants), arguments.seeds, path, arguments.jobs)
+
     if "events" in arguments.only:
         events = EventRuns(knows_pictures(output, size), output, size.events)
-        if jobs > 1:
-            events.fill(jobs)
-        measure_all(chosen(claims_events.VARIANTS), seeds, rows(f"events{suffix}"), events.measure, jobs)
+        measure(events, claims_events.VARIANTS, "events")
     if "long" in arguments.only:
         start = arguments.start if small else knows_pictures(output, size)
-        long = LongRuns(start, output, size.long)
-        if jobs > 1:
-            long.fill(jobs)
-        measure_all(chosen(claims_long.VARIANTS), seeds, rows(f"long{suffix}"), long.measure, jobs)
+        measure(LongRuns(start, output, size.long), claims_long.VARIANTS, "long")
     if "page" in arguments.only:
         claims_page.write(arguments.rows)
 

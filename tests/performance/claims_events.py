@@ -51,9 +51,9 @@ class EventRuns:
         self.asked = write_clips(self.clips, HELD_OUT, "held-out", event_clip)
 
     def fill(self, jobs: int) -> None:
-        """Keep the tokens of all clips, by so many processes: runs side by side would each do all of it."""
-        for part, frames in (("train", [TRAINED_ON]), ("held-out", FRAMES)):
-            fill_cache(self.clips / part, frames, self.start, cache_beside(self.clips), jobs)
+        """See `Runs`."""
+        wanted = [(self.clips / "train.json", TRAINED_ON), *((self.asked, frames) for frames in FRAMES)]
+        fill_cache(wanted, self.start, cache_beside(self.clips), jobs)
 
     def measure(self, variant: str, seed: int) -> Row:
         """Train a variant and ask its result about held-out clips."""

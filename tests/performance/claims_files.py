@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.scene import Scene
-from st_llm_cli.stages.video_model import VideoModel
+from st_llm_cli.stages.extract_features import Wish, extract
+from st_llm_cli.stages.video_model import VideoModel, load_model
+from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.training.data.example import Example, Task
 from st_llm_cli.video.request import Request
 from tests.performance.claims_rows import settings, stllm
@@ -71,26 +74,29 @@ def train_on(recipe: str, folder: Path, clips: Path, start: str, seed: int, own:
     stllm("run", f"recipes/claims/{recipe}.yaml", *places, *settings(given))
 
 
-def fill_cache(clips: Path, frames: Sequence[int], start: str, cache: Path, jobs: int) -> None:
-    """Keep the tokens of all clips of a folder, a share of them in each of several processes.
+Wanted = Sequence[tuple[Path, int]]
+"""Written clips by the file with their questions, and how many frames of them are looked at."""
+
+
+def fill_cache(wanted: Wanted, start: str, cache: Path, jobs: int) -> None:
+    """Keep the tokens of clips, a share of them in each of several processes.
 
     Args:
-        clips: Folder of the clips.
-        frames: Numbers of frames that they are looked at with.
+        wanted: The clips.
         start: Checkpoint whose eyes look.
         cache: Where tokens are kept.
-        jobs: Processes at a time.
+        jobs: Number of processes.
     """
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
+        list(processes.map(partial(_fill, wanted, start, cache, jobs), range(jobs)))
 
-    def extract(task: tuple[int, int]) -> None:
-        number, share = task
-        ledger = cache.with_name(f"skipped-{share}.jsonl")
-        places = ["--cache", str(cache), "--skipped", str(ledger), "--on-error", "fail"]
-        which = ["--model", start, "--frames", str(number), "--shard", f"{share}/{jobs}"]
-        stllm("extract-features", str(clips), *which, *places)
 
-    with ThreadPoolExecutor(jobs) as threads:
-        list(threads.map(extract, product(frames, range(1, jobs + 1))))
+def _fill(wanted: Wanted, start: str, cache: Path, jobs: int, share: int) -> None:
+    model = load_model(start, cache=TokenCache(cache))
+    assert model.tokens is not None
+    for file, frames in wanted:
+        own = list(requests(model, file, frames))[share::jobs]
+        extract(model.tokens, own, Wish(stop_at_error=True), lambda outcome: None)
 
 
 def cache_beside(folder: Path) -> Path:

@@ -64,11 +64,10 @@ class LongRuns:
         self.asked = write_clips(self.clips, HELD_OUT, "held-out", long_clip)
 
     def fill(self, jobs: int) -> None:
-        """Keep the tokens of all clips, as `EventRuns.fill`."""
-        for part in ("train", "held-out"):
-            fill_cache(
-                self.clips / part, [FRAMES, LOCAL], self.starts["all 64"], cache_beside(self.clips), jobs
-            )
+        """See `Runs`."""
+        files = (self.clips / "train.json", self.asked)
+        wanted = [(file, frames) for file in files for frames in (FRAMES, LOCAL)]
+        fill_cache(wanted, self.starts["all 64"], cache_beside(self.clips), jobs)
 
     def measure(self, variant: str, seed: int) -> LongRow:
         """Train a variant and ask its result about held-out clips."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -38,27 +38,33 @@ class Row:
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 
-def measure_all(
-    variants: Iterable[str],
-    seeds: Sequence[int],
-    path: Path,
-    measure: Callable[[str, int], Row],
-    jobs: int = 1,
-) -> None:
+class Runs(Protocol):
+    """The runs of a part of the page."""
+
+    def fill(self, jobs: int) -> None:
+        """Keep the tokens of all clips, by so many processes: runs side by side would each do all of it."""
+
+    def measure(self, variant: str, seed: int) -> Row:
+        """Train a variant and ask its result about held-out clips."""
+
+
+def measure_all(runs: Runs, variants: Iterable[str], seeds: Sequence[int], path: Path, jobs: int = 1) -> None:
     """Append a row for each variant and seed as soon as it is measured; those that are there stay.
 
     Args:
+        runs: Measures one; it is sent to other processes.
         variants: Their names.
         seeds: Of the trainings.
         path: The file of rows.
-        measure: Measures one; it is sent to other processes.
         jobs: Runs side by side.
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
     missing = [(variant, seed) for seed in seeds for variant in variants if (variant, seed) not in done]
+    if missing and jobs > 1:
+        runs.fill(jobs)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
-        for future in as_completed([processes.submit(measure, *which) for which in missing]):
+        for future in as_completed([processes.submit(runs.measure, *which) for which in missing]):
             row = future.result()
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
