@@ -63,7 +63,7 @@ def video(desk: Desk, argument: str) -> None:
     before = len(desk.chat.turns)
     for seen in desk.chat.watch(*views):
         desk.introduce(seen)
-    desk.saved = None
+    desk.saved, desk.saved_turns = None, ()
     if before:
         desk.tell("a new conversation begins; /add FILE would have gone on with the old one")
 
@@ -139,13 +139,13 @@ def load(desk: Desk, argument: str) -> None:
     if not argument:
         raise UsageError("which conversation?", where="/load", fix="write /load FILE")
     path = _path(argument, "/load")
-    chat = load_chat(path, desk.chat.model, max_turns=desk.chat.max_turns)
     unsaved = len(desk.unsaved_turns())
-    if unsaved and desk.interactive:  # a script has printed its answers, and has nobody to think again
+    # A script has printed its answers, and has nobody to think again.
+    if unsaved and desk.interactive and path.exists():
         answers = f"{unsaved} answers" if unsaved > 1 else "the last answer"
         what = f"it would replace this conversation, and {answers} would be lost"
         raise UsageError(what, where="/load", fix="/save keeps it, /reset gives it up; then /load again")
-    desk.chat = chat
+    desk.chat = load_chat(path, desk.chat.model, max_turns=desk.chat.max_turns)
     desk.saved, desk.saved_turns = path, tuple(desk.chat.turns)
     for seen in desk.chat.seen:
         desk.introduce(seen)

@@ -41,7 +41,7 @@ class Desk:
     saved: Path | None = None
     """File the conversation was saved to or loaded from."""
     saved_turns: tuple[Turn, ...] = ()
-    """What that file holds of it."""
+    """What that file holds of it; nothing if there is none."""
     told: set[str] = field(default_factory=set)
     """What was said once already and need not be said again."""
     pictures: str = "auto"

@@ -15,6 +15,7 @@ from st_llm_cli.cli.chat_desk import Desk, answer, stop_on_interrupt
 from st_llm_cli.cli.chat_script import answer_lines
 from st_llm_cli.errors import StllmError
 from st_llm_cli.model.generation import Generation
+from st_llm_cli.stages import chat_file
 from st_llm_cli.stages.chat import Chat, View
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from tests.cli.conftest import Stllm
@@ -277,7 +278,7 @@ def test_save_and_load(desk: Desk, tmp_path: Path) -> None:
     assert len(desk.chat.turns) == 1
 
 
-def test_loading_never_replaces_what_is_not_saved(desk: Desk) -> None:
+def test_loading_never_replaces_what_is_not_saved(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(desk)
     do(desk, "/save a.json")
     ask(desk, "And then?")
@@ -286,6 +287,9 @@ def test_loading_never_replaces_what_is_not_saved(desk: Desk) -> None:
     assert caught.value.fix == "/save keeps it, /reset gives it up; then /load again"
     assert [turn.question for turn in desk.chat.turns] == ["What moves?", "And then?"]
     ask(desk, "Where to?")
+    with monkeypatch.context() as patched, pytest.raises(StllmError, match="would be lost"):
+        patched.setattr(chat_file, "load_chat", None)  # no video is looked at in vain
+        do(desk, "/load a.json")
     with pytest.raises(StllmError, match="2 answers would be lost"):
         do(desk, "/load a.json")
     do(desk, "/save b.json")
@@ -298,6 +302,15 @@ def test_loading_never_replaces_what_is_not_saved(desk: Desk) -> None:
     do(desk, "/reset")
     do(desk, "/load b.json")
     assert len(desk.chat.turns) == 3
+
+
+def test_the_same_answer_in_a_new_conversation_is_not_saved(desk: Desk, clips: Path) -> None:
+    ask(desk)
+    do(desk, "/save a.json")
+    said = desk.chat.turns[0]
+    do(desk, f"/video {clips / 'b.webm'}")
+    desk.chat.turns.append(said)
+    assert desk.unsaved_turns() == [said]
 
 
 def test_script_loads_without_being_asked_again(desk: Desk) -> None:
