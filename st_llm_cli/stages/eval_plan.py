@@ -84,8 +84,12 @@ def load(plan: Plan) -> tuple[Loaded, list[Sample]]:
     check_plan(plan)
     benchmark = benchmark_named(plan.benchmark)
     draw_clips(plan)
-    if not plan.data.exists():
-        fix = f"check the path, and give {benchmark.layout}"
+    fix = f"check the path, and give {benchmark.layout}"
+    try:
+        is_there = plan.data.exists()
+    except OSError as error:  # a name too long, or a folder that may not be looked into
+        raise DataError(f"cannot be read: {error.strerror}", where=str(plan.data), fix=fix) from error
+    if not is_there:
         raise DataError("no such file or folder", where=str(plan.data), fix=fix)
     loaded = benchmark.load(plan.data)
     selected = select(loaded.samples, plan.tasks, plan.limit, plan.seed)

@@ -33,6 +33,7 @@ CHANGEABLE = ("save_every", "log_every", "report_to", "max_failures", "gradient_
 """Settings of a training stage that say how it goes, not what it learns."""
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def forget_stop(output: Path) -> None:
 def is_of(output: Path, recipe: Recipe) -> bool:
     """Whether what a run folder holds was learnt by this recipe, if not with each setting of how it goes."""
     path = output / RECIPE
-    return path.exists() and (_says(path, recipe) or _learns_the_same(path, recipe))
+    return _holds(output, RECIPE) and (_says(path, recipe) or _learns_the_same(path, recipe))
 
 
 def refuse_other(output: Path, recipe: Recipe) -> None:
@@ -78,7 +79,7 @@ def refuse_other(output: Path, recipe: Recipe) -> None:
     Raises:
         TrainingError: If so.
     """
-    if not (output / RECIPE).exists() or is_of(output, recipe):
+    if not _holds(output, RECIPE) or is_of(output, recipe):
         return
     if any(next(output.glob(pattern), None) for pattern in DONE):
         what = "holds a run of another recipe, or of other settings"
@@ -87,7 +88,7 @@ def refuse_other(output: Path, recipe: Recipe) -> None:
 
 def _refuse_foreign(output: Path) -> None:
     """Refuse what was not made by a run, before anything is written to it."""
-    if not output.exists() or any((output / name).exists() for name in (RECIPE, LOCK)):
+    if any(_holds(output, name) for name in (RECIPE, LOCK)) or not output.exists():
         return
     if not output.is_dir() or any(output.iterdir()):
         what = "exists, and is not a run folder"
@@ -159,14 +160,24 @@ def make_folder(path: Path) -> None:
         raise _cannot_write(path, error) from error
 
 
+def _holds(output: Path, name: str) -> bool:
+    """Whether a run folder, which need not be there, holds a file."""
+    try:
+        return (output / name).exists()
+    except OSError as error:  # a name too long, or a folder that may not be looked into
+        raise _cannot_write(output, error) from error
+
+
 def _cannot_write(path: Path, error: OSError) -> DataError:
-    remedy = "make room"
-    if error.errno in FORBIDDEN:
-        remedy = "make it writable"
+    fix = "give another --output"
+    if error.errno in FULL:
+        fix = f"make room, or {fix}"
+    elif error.errno in FORBIDDEN:
+        fix = f"make it writable, or {fix}"
     elif error.errno in IN_THE_WAY:
-        remedy = "move away the file in its place"
-    what = f"cannot be written: {error.strerror}"
-    return DataError(what, where=str(path), fix=f"{remedy}, or give another --output")
+        there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        fix = f"move away {there}, which is no folder, or {fix}"
+    return DataError(f"cannot be written: {error.strerror}", where=str(path), fix=fix)
 
 
 def _says(path: Path, recipe: Recipe) -> bool:

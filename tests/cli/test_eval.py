@@ -192,6 +192,12 @@ def test_data_that_is_not_there_is_said_to_be_missing(benchmark: str, stllm: Stl
     assert "holds no questions" not in ran.err
 
 
+def test_data_that_cannot_be_looked_at_is_an_error(stllm: Stllm, tmp_path: Path) -> None:
+    ran = stllm("eval", "--bench", "mvbench", "--data", tmp_path / ("x" * 300))
+    assert ran.code == 1
+    assert "xxx: cannot be read: File name too long (check the path, " in ran.err
+
+
 SHORT = ("--limit", "3", "--max-new-tokens", "2")
 JUDGED = ("--bench", "msvd", "--data", MINI / "msvd", *SHORT, "--judge-model", "m")
 

@@ -74,6 +74,15 @@ def test_a_wrong_setting_is_named_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_a_folder_of_too_long_a_name_is_an_error(
+    command: str, stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    ran = stllm(command, recipe, "--output", tmp_path / ("x" * 300))
+    assert ran.code == 1
+    assert "xxx: cannot be written: File name too long (give another --output)\n" in ran.err
+
+
 def test_a_run_of_another_recipe_is_refused(stllm: Stllm, recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     stllm("train", recipe, "--output", run)

@@ -111,6 +111,29 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch
     assert error.fix == "make it writable, or give another --output"
 
 
+def test_what_is_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    with pytest.raises(DataError, match="cannot be written: Not a directory") as caught:
+        claim(file / "runs" / "first", small_recipe({}))
+    assert caught.value.where == str(file / "runs" / "first")
+    assert caught.value.fix == f"move away {file}, which is no folder, or give another --output"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_room_is_asked_for_only_where_it_is_missing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(run_folder, "put_whole", refuse)
+    with pytest.raises(DataError) as caught:
+        write_run_file(tmp_path / "recipe.yaml", "{}")
+    room = "" if number == errno.EIO else "make room, or "
+    assert caught.value.fix == f"{room}give another --output"
+
+
 def test_a_folder_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
     output = tmp_path / os.fsdecode(b"run\xff")
     with pytest.raises(DataError, match="cannot be written: its name is not UTF-8") as caught:
@@ -170,7 +193,9 @@ def test_a_file_that_finds_no_room_leaves_nothing_under_its_name(tmp_path: Path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
     try:
-        with pytest.raises(DataError, match=r"recipe\.yaml: cannot be written: File too large \(make"):
+        with pytest.raises(
+            DataError, match=r"recipe\.yaml: cannot be written: File too large \(give another"
+        ):
             claim(tmp_path / "run", small_recipe({}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
