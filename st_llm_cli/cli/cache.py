@@ -92,6 +92,7 @@ def verify(place: PlaceOption = None, as_json: JsonOption = False, debug: DebugO
     What was set aside is no entry any more: it is made anew when it is needed, and the next `verify`
     passes it over.
     """
+    from st_llm_cli.tokens.entry import DamagedEntryError
     from st_llm_cli.tokens.manage import stored
     from st_llm_cli.tokens.manage import verify as verify_all
 
@@ -110,7 +111,7 @@ def verify(place: PlaceOption = None, as_json: JsonOption = False, debug: DebugO
         for error in damaged:
             typer.echo(f"{error.where}: {error.what}")
         typer.echo(f"{count - len(damaged)} entries are whole, {len(damaged)} are damaged")
-    if aside := sum(not Path(str(error.where)).exists() for error in damaged):
+    if aside := sum(isinstance(error, DamagedEntryError) for error in damaged):
         what = f"{aside} set aside in {opened.damaged}, to be made anew when needed"
         note(f"{what}; `stllm cache gc` removes them")
     if damaged:

@@ -233,7 +233,8 @@ class ClipTokens:
     def clips(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Look | StllmError]]:
         """Give each request its tokens, from the cache or from the video; the order is that of the requests.
 
-        A cache that cannot be written or read is reported once, and the work goes on without it.
+        A cache that cannot be written or read is reported once, and keeps no more from then on; what it has
+        is used all the same.
 
         Yields:
             Each request with a clip's tokens, or the error that stands for the clip.
@@ -295,7 +296,7 @@ class ClipTokens:
 
     def _go_on_without(self, error: StllmError) -> None:
         if self._may_write:
-            log.warning("%s; going on without the token cache, which only saves time", error)
+            log.warning("%s; no more tokens are kept, which only costs time", error)
         self._may_write = False
 
     def _key(self, media: str, request: Request, view: View) -> Key:

@@ -113,7 +113,7 @@ def verify(cache: TokenCache) -> Iterator[tuple[Path, CacheError | None]]:
     """Read every byte of every entry; those that are damaged are set aside.
 
     Yields:
-        Each entry, with what is wrong with it or None.
+        Each entry, with what is wrong with it or None: a `DamagedEntryError` if it was set aside.
 
     Raises:
         CacheError: If there is no cache.
@@ -124,8 +124,11 @@ def verify(cache: TokenCache) -> Iterator[tuple[Path, CacheError | None]]:
         except FileNotFoundError:
             continue  # removed meanwhile by another process
         except DamagedEntryError as error:
-            cache.set_aside(entry.path)
-            yield entry.path, error
+            if cache.set_aside(entry.path):
+                yield entry.path, error
+            else:
+                what, fix = f"{error.what}; it cannot be set aside", "check the permissions of the cache"
+                yield entry.path, CacheError(what, where=str(entry.path), fix=fix)
         except OSError as error:
             what = f"cannot be read: {error.strerror or error}"
             yield entry.path, CacheError(what, where=str(entry.path), fix="check the disk")

@@ -151,11 +151,20 @@ class TokenCache:
         write_whole(path, [header, data])
         self.use.bytes_written += data.nbytes
 
-    def set_aside(self, path: Path) -> None:
-        """Move a damaged file of the cache to `damaged/`, under a name that nothing there has."""
-        with suppress(OSError):  # not ours to move, or another process was first; it is not returned anyway
+    def set_aside(self, path: Path) -> bool:
+        """Move a damaged file of the cache to `damaged/`, under a name that nothing there has.
+
+        Returns:
+            Whether it is no entry any more, be it that another process was first; it is not returned anyway.
+        """
+        try:
             self.damaged.mkdir(parents=True, exist_ok=True)
             os.replace(path, self.damaged / f"{path.name}.{time.time_ns()}")
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def _place(self, key: Key) -> str:
         """Where an entry lies; text, because paths as objects take a tenth of the time of a read."""

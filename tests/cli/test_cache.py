@@ -73,6 +73,14 @@ def test_verify_says_by_its_exit_code_whether_all_is_whole(stllm: Stllm, root: P
     assert "set aside" not in again.err
 
 
+def test_verify_says_what_cannot_be_set_aside(stllm: Stllm, root: Path) -> None:
+    path = damage_one(root)
+    (root / "damaged").write_text("a file where the folder would be")
+    ran = stllm("cache", "verify")
+    assert ran.code == 1 and "set aside in" not in ran.err
+    assert ran.out.startswith(f"{path}: damaged: ") and "; it cannot be set aside\n" in ran.out
+
+
 def test_gc_keeps_to_the_budget(stllm: Stllm, root: Path) -> None:
     ran = stllm("cache", "gc", "--budget", "1.5KB")
     assert ran.code == 0, ran.err

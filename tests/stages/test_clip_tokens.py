@@ -231,7 +231,7 @@ def test_cache_that_cannot_be_written_is_reported_once(
     with caplog.at_level(logging.WARNING):
         found = looks(opened(folder, cache), requests(videos))
     assert all(isinstance(look, SeenClip) for look in found)
-    assert caplog.text.count("no space left to write tokens; going on without the token cache") == 1
+    assert caplog.text.count("no space left to write tokens; no more tokens are kept") == 1
 
 
 def test_batches_across_clips_give_the_tokens_of_each(

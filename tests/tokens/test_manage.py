@@ -57,6 +57,12 @@ def test_verify_names_and_sets_aside_what_is_damaged(cache: TokenCache) -> None:
     assert all(error is None for _, error in verify(cache))
 
 
+def test_entry_that_another_process_set_aside_first_is_out_of_the_way(cache: TokenCache) -> None:
+    path = cache.path(key(2))
+    assert cache.set_aside(path)
+    assert cache.set_aside(path)
+
+
 def test_least_recently_used_goes_first(cache: TokenCache) -> None:
     one = stored(cache)[0].bytes
     done = collect(cache, budget=2 * one + 1)
