@@ -124,7 +124,7 @@ def _number_in(row: Row, key: str, where: str, needed: str) -> float | None:
     try:
         return float(value)
     except OverflowError as error:
-        what = f"'{key}' is a number of {len(str(value))} digits"
+        what = f"'{key}' is a number of {len(str(abs(value)))} digits"
         raise DataError(what, where=where, fix=needed) from error
 
 

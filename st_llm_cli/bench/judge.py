@@ -10,9 +10,10 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import Any, Protocol
+from typing import Protocol
 
 from st_llm_cli.errors import UsageError
+from st_llm_cli.json_text import parse_json
 
 ATTEMPTS = 5
 LONGEST_WAIT_SECONDS = 30.0
@@ -217,9 +218,9 @@ def _content(body: bytes) -> str:
         NoReplyError: If there is none.
     """
     try:
-        parsed: Any = json.loads(body)
+        parsed = parse_json(body)
         content = parsed["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         shown = body[:80].decode("utf-8", "replace")
         raise NoReplyError(f"a response without a reply: {shown!r}", passing=True) from error
     if not isinstance(content, str) or not content.strip():

@@ -62,16 +62,16 @@ def _explain(detail: Any) -> Problem:
 
 
 def find_unwritable(value: Any, place: Place = ()) -> list[Problem]:
-    """Find the texts of a recipe that hold half a character or NUL: no file takes them, nor is named so.
+    """Find the texts of a recipe that hold half a character or NUL: no file takes the one, no name the other.
 
     Args:
         value: Contents of the recipe, or of a part of it.
         place: Where in the recipe that is.
     """
     if isinstance(value, str):
-        fix = "write each character in full, or leave it out"
-        what = f"holds a character that cannot be written to a file: {value!a}; {fix}"
-        return [Problem(place, what)] if UNWRITABLE.search(value) else []
+        for pattern, what, fix in UNWRITABLE:
+            if re.search(pattern, value):
+                return [Problem(place, f"holds {what}: {value!a}; {fix}")]
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [problem for step, part in inner for problem in find_unwritable(part, (*place, step))]
 
@@ -118,7 +118,11 @@ def report(path: Path, root: yaml.Node, problems: list[Problem], overridden: set
     return RecipeError(f"{len(lines)} problems{listed}", where=str(path))
 
 
-UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
+UNWRITABLE = (
+    (r"[\ud800-\udfff]", "half a character, which no file takes", "write it in full, or leave it out"),
+    (r"\x00", "NUL, which no name and no command takes", "leave it out"),  # nobody means it in other texts
+)
+"""Patterns of what cannot be written, what it is, and what to do."""
 EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",

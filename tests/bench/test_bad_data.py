@@ -180,10 +180,11 @@ def test_half_a_character_is_named(own: Set, tmp_path: Path) -> None:
     assert "half a character" in refusal(own, own.write(tmp_path, row))
 
 
-def test_time_beyond_all_numbers_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [10**400, -(10**400)])
+def test_time_beyond_all_numbers_is_named(start: int, tmp_path: Path) -> None:
     own = SETS["custom lines"]
     assert "'start' is a number of 401 digits" in refusal(
-        own, own.write(tmp_path, {**CHOICE, "start": 10**400})
+        own, own.write(tmp_path, {**CHOICE, "start": start})
     )
 
 

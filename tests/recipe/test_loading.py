@@ -319,14 +319,24 @@ def test_stages_that_cannot_work_are_refused(tmp_path: Path, setting: str, messa
     assert message in complaint(tmp_path, text, setting)
 
 
-@pytest.mark.parametrize("character", ["\\ud800", "\\0"])
-def test_text_that_no_file_takes_is_named_with_its_line(tmp_path: Path, character: str) -> None:
+@pytest.mark.parametrize(
+    ("character", "what", "fix"),
+    [
+        ("\\ud800", "half a character, which no file takes", "write it in full, or leave it out"),
+        ("\\0", "NUL, which no name and no command takes", "leave it out"),
+    ],
+)
+def test_text_that_no_file_takes_is_named_with_its_line(
+    tmp_path: Path, character: str, what: str, fix: str
+) -> None:
     text = GOOD.replace("shapes: {}", f'jsonl: {{annotations: "a{character}.jsonl", media: videos}}')
     said = complaint(tmp_path, text)
-    assert said.startswith("recipe.yaml, line 9, stages.0.train.data.0.jsonl.annotations: holds a character")
-    assert "cannot be written to a file: 'a\\" in said
+    assert said.startswith(
+        f"recipe.yaml, line 9, stages.0.train.data.0.jsonl.annotations: holds {what}: 'a\\"
+    )
+    assert said.endswith(f".jsonl'; {fix}")
     said = complaint(tmp_path, GOOD, f'description="{character}"')
-    assert said.startswith("recipe.yaml, --set, description: holds a character")
+    assert said.startswith(f"recipe.yaml, --set, description: holds {what}")
 
 
 def test_a_new_model_cannot_be_measured_before_it_has_learnt(tmp_path: Path) -> None:

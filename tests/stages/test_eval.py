@@ -164,9 +164,8 @@ def test_predictions_of_unknown_origin_are_not_touched(tmp_path: Path) -> None:
         '{"no": "id"}\n',
         '{"id": "a"}\n{"id": "a"}\n',
         "[" * 50_000 + "\n",
-        '{"id": "a", "option": ' + "9" * 5000 + "}\n",
     ],
-    ids=["no JSON", "no id", "one id twice", "nested too deeply", "number too long"],
+    ids=["no JSON", "no id", "one id twice", "nested too deeply"],
 )
 def test_damaged_line_is_named(damage: str, tmp_path: Path) -> None:
     run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path)

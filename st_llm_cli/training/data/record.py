@@ -125,7 +125,12 @@ def _seconds(item: dict[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_NUMBER:
-        raise MistakeError(f"'{key}' is {json.dumps(value)[:40]}, not a number of seconds")
+        shown = json.dumps(value)
+        if len(shown) > 40:
+            shown = (
+                f"a number of {len(str(abs(value)))} digits" if isinstance(value, int) else f"{shown[:40]}…"
+            )
+        raise MistakeError(f"'{key}' is {shown}, not a number of seconds")
     return float(value)
 
 

@@ -103,7 +103,17 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "start beyond all numbers": (
         "videochat2",
         {"video": "a", "start": 10**400},
-        "'start' is 1000000000000000000000000000000000000000, not a number of seconds",
+        "'start' is a number of 401 digits, not a number of seconds",
+    ),
+    "end below all numbers": (
+        "videochat2",
+        {"video": "a", "end": -(10**400)},
+        "'end' is a number of 401 digits, not a number of seconds",
+    ),
+    "long text for a start": (
+        "videochat2",
+        {"video": "a", "start": "x" * 100},
+        "'start' is \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…, not a number of seconds",
     ),
     "end before start": (
         "videochat2",
