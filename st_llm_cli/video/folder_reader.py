@@ -33,7 +33,7 @@ def read_folder(request: Request) -> Clip:
         The clip. Pictures of another size than the first one chosen are scaled to it.
 
     Raises:
-        NotAVideoError: If the folder holds no pictures or two of one number, or a picture is animated.
+        NotAVideoError: If the folder holds no pictures or two of one name or number, or one is animated.
         DamagedVideoError: If a picture cannot be read.
         VideoError: If there is nothing in the part asked for.
     """
@@ -49,7 +49,7 @@ def numbered_pictures(folder: Path) -> list[Path]:
     """List the pictures of a folder so that 9.jpg comes before 10.jpg; other files are passed over.
 
     Raises:
-        NotAVideoError: If there are none, or two have the same number.
+        NotAVideoError: If there are none, or two have the same name or number.
     """
     files = [
         path
@@ -66,9 +66,9 @@ def numbered_pictures(folder: Path) -> list[Path]:
     for (number, path), (next_number, next_path) in pairwise(numbered):
         if number == next_number:
             raise NotAVideoError(
-                f"holds two pictures of one number, {path.name} and {next_path.name}",
+                f"holds two pictures of one name or number, {path.name} and {next_path.name}",
                 where=str(folder),
-                fix="keep one of each number in it: two series side by side are no video",
+                fix="keep one of each in it: two series side by side are no video",
             )
     return [path for _, path in numbered]
 

@@ -94,16 +94,19 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("000.jpg", "000.png"), ("01.png", "1.png"), ("a1.PNG", "a1.png")]
+    ("first", "second"),
+    [("000.jpg", "000.png"), ("01.png", "1.png"), ("a1.PNG", "a1.png"), ("cat.jpg", "cat.png")],
 )
-def test_a_folder_with_two_pictures_of_one_number_is_an_error(
+def test_a_folder_with_two_pictures_of_one_name_or_number_is_an_error(
     first: str, second: str, tmp_path: Path
 ) -> None:
     for name in (first, second, "2.png"):
         write_grey(tmp_path / name, 1)
     if len(list(tmp_path.iterdir())) < 3:
         pytest.skip("this file system knows one name in either case")
-    with pytest.raises(NotAVideoError, match=f"two pictures of one number, {first} and {second}") as caught:
+    with pytest.raises(
+        NotAVideoError, match=f"two pictures of one name or number, {first} and {second}"
+    ) as caught:
         read_clip(tmp_path)
     assert caught.value.where == str(tmp_path)
 
