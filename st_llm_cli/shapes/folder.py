@@ -142,7 +142,7 @@ def write_folder(
     for clip, own in zip(clips, each(partial(_asked, videos, world), clips), strict=True):
         asked[clip.video] = own
         step(clip.video)
-    choices = _choice_rows(asked)
+    choices = _choice_rows(asked, list(WORLDS[world].kinds))
     _write_rows(folder / "questions.jsonl", [row for own in asked.values() for row in own.free])
     for kind, rows in choices.items():
         _write_text(folder / "json" / f"{kind}.json", json.dumps(rows, indent=1) + "\n")
@@ -234,29 +234,31 @@ def _all_questions(world: World, scene: Scene) -> Iterator[Question]:
             yield question
 
 
-def _choice_rows(asked: Mapping[str, Asked]) -> dict[str, list[dict[str, Any]]]:
+def _choice_rows(asked: Mapping[str, Asked], kinds: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Multiple-choice rows of each kind; among so many options the right one takes every letter in turn.
 
-    A kind goes on where the kind before it ended: if each began at A, A would be right more often than D.
+    Args:
+        asked: What is asked about each video.
+        kinds: All kinds of the world. Each begins a letter after the one before: if all began at A, it would
+            be right more often than the others. Where a kind begins depends on nothing else, so that more
+            clips leave the rows before them as they were.
     """
-    found: dict[str, list[tuple[str, Question, Ceilings]]] = defaultdict(list)
+    first = {kind: number for number, kind in enumerate(kinds)}
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    turns: Counter[tuple[str, int]] = Counter()  # by kind and number of options
     for video, own in asked.items():
         for question, ceilings in own.choices:
-            found[question.kind].append((video, question, ceilings))
-    turns: Counter[int] = Counter()  # by number of options
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for kind, choices in found.items():
-        for video, question, ceilings in choices:
             right, *wrong = question.candidates
-            place = turns[len(wrong)] % len(question.candidates)
-            turns[len(wrong)] += 1
+            turn = turns[question.kind, len(wrong)]
+            turns[question.kind, len(wrong)] += 1
+            place = (first[question.kind] + turn) % len(question.candidates)
             row: dict[str, Any] = {
                 "video": video,
                 "question": question.text,
                 "candidates": [*wrong[:place], right, *wrong[place:]],
                 "answer": question.answer,
             }
-            rows[kind].append(row | asdict(ceilings))
+            rows[question.kind].append(row | asdict(ceilings))
     return dict(rows)
 
 

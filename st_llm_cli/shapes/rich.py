@@ -140,8 +140,8 @@ def _two_colors(rng: Random) -> tuple[Rgb, Rgb]:
             return one, other
 
 
-WORLD_VERSION = 1
-"""Raised whenever a seed gives another scene than before."""
+WORLD_VERSION = 2
+"""Raised whenever a seed gives another scene than before, or a folder of scenes other questions."""
 MOST_SWAY = 0.015
 """As the room at the edge of the scene: objects stay inside."""
 MOST_NOISE = 8.0

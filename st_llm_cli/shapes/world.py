@@ -180,8 +180,8 @@ def _distance_to_origin(start: Sequence[float], end: Sequence[float]) -> float:
     return ((start[0] + share * way_x) ** 2 + (start[1] + share * way_y) ** 2) ** 0.5
 
 
-WORLD_VERSION = 1
-"""Raised whenever a seed gives another scene than before."""
+WORLD_VERSION = 2
+"""Raised whenever a seed gives another scene than before, or a folder of scenes other questions."""
 TRAIN_SEEDS = range(0, 10**9)
 """Seeds of training scenes."""
 EVAL_SEEDS = range(10**9, 2 * 10**9)
