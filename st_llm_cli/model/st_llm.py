@@ -351,7 +351,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         question_mask: Tensor | None = None,
         clip_of_row: Tensor | None = None,
         mask_ratio: float | None = None,
-        drop_mask: Tensor | None = None,
+        drop_mask: Clips | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         masked_video: bool = True,
         num_items_in_batch: Tensor | int | None = None,
@@ -371,7 +371,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 is encoded once, and read once by the language model too, unless the Q-Former reads questions;
                 these are then one per row, and so are drop masks.
             mask_ratio: Share of each video's tokens to drop; None or single pictures drop nothing.
-            drop_mask: Which tokens to drop instead, [clips, tokens], True where dropped.
+            drop_mask: Which tokens to drop instead, [clips, tokens] or one [tokens] per clip, True where
+                dropped.
             generator: Source of randomness of the drop masks, or one for each; the global one if None.
             masked_video: Whether to add the masked-video loss when tokens are dropped.
             num_items_in_batch: Label tokens over all devices and accumulation steps: the loss's divisor.
@@ -408,7 +409,8 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         language_loss = self._language_loss(hidden, joined.labels, num_items_in_batch)
         loss, video_loss = language_loss, None
         if masked_video and dropped is not None and bool(torch.cat(dropped).any()):
-            rows = [place if owners is None else owners.index(place) for place in range(len(video))]
+            # One row of each clip where several ask about it.
+            rows = slice(None) if owners is None else [owners.index(clip) for clip in range(len(video))]
             mask = None if attention_mask is None else attention_mask[rows]
             with torch.no_grad():
                 whole = self.join(input_ids[rows], video, attention_mask=mask)
@@ -433,7 +435,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         video: list[Tensor],
         num_frames: list[int],
         mask_ratio: float | None,
-        drop_mask: Tensor | None,
+        drop_mask: Clips | None,
         generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> list[Tensor] | None:
         """Say of each video token whether it is dropped, one [tokens] mask per clip; None drops nothing.
@@ -441,9 +443,11 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Masks stay in main memory: what follows from them costs a device no waiting there.
         """
         if drop_mask is not None:
-            masks = list(drop_mask.to("cpu", torch.bool))
+            masks = [mask.to("cpu", torch.bool) for mask in drop_mask]
             if list(map(len, masks)) != list(map(len, video)):
                 raise ValueError("drop masks are not one for each clip, of as many tokens as it has")
+            if any(bool(mask.all()) for mask in masks):
+                raise ValueError("a drop mask leaves nothing of its clip")
             return masks
         if mask_ratio is None:
             return None

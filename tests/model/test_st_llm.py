@@ -231,6 +231,21 @@ def test_masks_of_another_number_of_tokens_are_refused() -> None:
             model()(**batch(TEXT), frames=clips(4, 4), drop_mask=mask.bool())
 
 
+def test_masks_that_leave_nothing_of_a_clip_are_refused() -> None:
+    masks = [torch.zeros(12).bool(), torch.ones(12).bool()]
+    with pytest.raises(ValueError, match="leaves nothing"):
+        model()(**batch(TEXT), frames=clips(4, 4), drop_mask=masks)
+
+
+def test_clips_may_stand_in_any_rows_while_tokens_are_dropped() -> None:
+    one, masks = model(), [draw_drop_mask(12, 0.5), draw_drop_mask(6, 0.5)]
+    text, plain = [[4, VIDEO, 5, VIDEO, 6, 7, 8]], [4, 9, 10, 11, 12]
+    alone = one(**batch(text), frames=clips(4, 2), drop_mask=masks)
+    after = one(**batch([plain, *text]), frames=clips(4, 2), drop_mask=masks)
+    assert alone.masked_video_loss is not None
+    torch.testing.assert_close(after.masked_video_loss, alone.masked_video_loss)
+
+
 class LookUps(TorchDispatchMode):
     """Counts what picks out entries of tensors: on a GPU kernels, or waiting for it."""
 
