@@ -235,7 +235,7 @@ class TrackReader(nn.Module):
         ids, owners = asked["input_ids"], asked["clip_of_row"].tolist()
         tokens = self.model.config.tokens_per_clip(frames.shape[1])
         # Ids do for embeddings, and any clip for any other: it is only asked what comes to stand where.
-        blank = VideoTokens(ids.new_zeros(tokens, 1).float(), torch.arange(tokens))
+        blank = VideoTokens(ids.new_zeros(tokens, 1).float(), torch.arange(tokens, device="cpu"))
 
         def join(labels: Tensor) -> sequence.Sequence:
             return sequence.join(

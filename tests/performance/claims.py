@@ -7,7 +7,7 @@ Trains `recipes/claims/events.yaml` and `long.yaml` once for each variant and se
 thread), asks each result about the same held-out clips, and appends a row to `docs/claims/` as soon as it is
 measured. Rows that are there are not measured again. `page` draws the pictures and writes the tables that
 docs/claims.md shows. At the small size, long clips start from what `stllm train tiny/shapes --until images`
-makes. The large size is for a GPU.
+makes. The large size is for a GPU, and draws its clips without writing them to files.
 """
 
 from __future__ import annotations

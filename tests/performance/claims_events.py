@@ -47,13 +47,14 @@ class EventRuns:
     def __init__(self, start: str, output: Path, budget: Budget) -> None:
         self.start, self.output, self.budget = start, output, budget
         self.clips = output / "events"
-        write_clips(self.clips, TRAIN_SEEDS[: budget.clips], "train", event_clip)
-        self.asked = write_clips(self.clips, HELD_OUT, "held-out", event_clip)
+        write_clips(self.clips, TRAIN_SEEDS[: budget.clips], "train", event_clip, drawn=budget.drawn)
+        self.asked = write_clips(self.clips, HELD_OUT, "held-out", event_clip, drawn=budget.drawn)
 
     def fill(self, jobs: int) -> None:
         """See `Runs`."""
         wanted = [(self.clips / "train.json", TRAINED_ON), *((self.asked, frames) for frames in FRAMES)]
-        fill_cache(wanted, self.start, cache_beside(self.clips), jobs)
+        drawn = event_clip if self.budget.drawn else None
+        fill_cache(wanted, self.start, cache_beside(self.clips), jobs, drawn)
 
     def measure(self, variant: str, seed: int) -> Row:
         """Train a variant and ask its result about held-out clips."""

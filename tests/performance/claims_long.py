@@ -41,7 +41,7 @@ class LongRow(Row):
     video_tokens: int
     """That the language model reads of a clip."""
     look_seconds: float
-    """Decoding and encoding a held-out clip."""
+    """Decoding and encoding a held-out clip; 0 where clips are drawn."""
     answer_seconds: float
     """The language model's time for all questions about it at once."""
 
@@ -60,14 +60,15 @@ class LongRuns:
         self.clips = output / "long"
         self.starts = {name: start for name in VARIANTS}
         self.starts["global-local"] = str(with_adapter(start, output / "start-global-local"))
-        write_clips(self.clips, TRAIN_SEEDS[: budget.clips], "train", long_clip)
-        self.asked = write_clips(self.clips, HELD_OUT, "held-out", long_clip)
+        write_clips(self.clips, TRAIN_SEEDS[: budget.clips], "train", long_clip, drawn=budget.drawn)
+        self.asked = write_clips(self.clips, HELD_OUT, "held-out", long_clip, drawn=budget.drawn)
 
     def fill(self, jobs: int) -> None:
         """See `Runs`."""
         files = (self.clips / "train.json", self.asked)
         wanted = [(file, frames) for file in files for frames in (FRAMES, LOCAL)]
-        fill_cache(wanted, self.starts["all 64"], cache_beside(self.clips), jobs)
+        drawn = long_clip if self.budget.drawn else None
+        fill_cache(wanted, self.starts["all 64"], cache_beside(self.clips), jobs, drawn)
 
     def measure(self, variant: str, seed: int) -> LongRow:
         """Train a variant and ask its result about held-out clips."""
@@ -79,17 +80,22 @@ class LongRuns:
     def _asked(self, folder: Path, variant: str) -> tuple[dict[str, str], int, float, float]:
         """What a run answers about held-out clips, and what a clip takes."""
         frames = LOCAL if variant == "16 of 64" else FRAMES
+        look_seconds = 0.0 if self.budget.drawn else self._look_seconds(folder, frames)
+        model = load_model(str(folder), cache=TokenCache(cache_beside(folder)))
+        clips = held_out(model, self.asked, frames)
+        asked = time.monotonic()
+        right = answers(model, clips)
+        answer_seconds = (time.monotonic() - asked) / len(clips)
+        tokens = model.model.config.tokens_per_clip(frames)
+        return {str(frames): right}, tokens, round(look_seconds, 4), round(answer_seconds, 4)
+
+    def _look_seconds(self, folder: Path, frames: int) -> float:
+        """What it takes a run to decode and encode a clip."""
         model = load_model(str(folder))
         began = time.monotonic()
         for _, clip in islice(model.read_clips(requests(model, self.asked, frames)), LOOKED_AT):
             model.looked(clip)
-        looked = time.monotonic()
-        clips = held_out(load_model(str(folder), cache=TokenCache(cache_beside(folder))), self.asked, frames)
-        asked = time.monotonic()
-        right = answers(model, clips)
-        costs = (looked - began) / LOOKED_AT, (time.monotonic() - asked) / len(clips)
-        tokens = model.model.config.tokens_per_clip(frames)
-        return {str(frames): right}, tokens, round(costs[0], 4), round(costs[1], 4)
+        return (time.monotonic() - began) / LOOKED_AT
 
 
 def with_adapter(start: str, folder: Path) -> Path:

@@ -61,7 +61,7 @@ def measure_all(runs: Runs, variants: Iterable[str], seeds: Sequence[int], path:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
     missing = [(variant, seed) for seed in seeds for variant in variants if (variant, seed) not in done]
-    if missing and jobs > 1:
+    if missing:
         runs.fill(jobs)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
         for future in as_completed([processes.submit(runs.measure, *which) for which in missing]):

@@ -26,6 +26,8 @@ class Budget:
     steps: int
     batch_size: int
     """Clips of a step."""
+    drawn: bool = False
+    """Whether clips are looked at as they are drawn: a GPU would wait long for so many files."""
 
     @property
     def settings(self) -> list[str]:
@@ -48,7 +50,7 @@ class Size:
 
 SIZES = {
     "small": Size(4, 256, 32, Budget(4800, 400, 16), Budget(1600, 280, 8)),
-    "large": Size(8, 320, 128, Budget(14400, 600, 64), Budget(4800, 600, 32)),
+    "large": Size(8, 320, 128, Budget(14400, 600, 64, True), Budget(4800, 600, 32, True)),
 }
 """By name: for a CPU, and for a GPU."""
 

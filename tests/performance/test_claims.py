@@ -16,9 +16,11 @@ from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.training.data.example import Example
 from st_llm_cli.video.reader import read_clip
+from st_llm_cli.video.request import Request
+from st_llm_cli.video.transform import ResizeCenterCrop
 from tests.performance import claims_events, claims_start
 from tests.performance.claims_events import HELD_OUT
-from tests.performance.claims_files import held_out, write_clips
+from tests.performance.claims_files import ClipOf, drawn_clip, fill_cache, held_out, requests, write_clips
 from tests.performance.claims_long import with_adapter
 from tests.performance.claims_rows import Row, by_clip, packed, unpacked
 from tests.performance.event_clips import FRAMES as EVENT_FRAMES
@@ -37,6 +39,7 @@ from tests.performance.long_clips import (
     SIDE,
     VISIT,
     best_guesses,
+    long_clip,
     long_scene,
     questions,
     visitors_in,
@@ -58,6 +61,35 @@ def test_answers_judged_at_once_are_those_the_model_would_write(tmp_path: Path) 
 def _written(model: VideoModel, clip: Example, question: str) -> str:
     options = model._generation({})
     return model.written({"queries": clip.tokens}, model.chat_prompt(question), options)
+
+
+@pytest.mark.parametrize(("clip_of", "frames"), [(event_clip, 8), (long_clip, 16)], ids=["events", "long"])
+def test_a_drawn_clip_is_what_would_be_read_of_its_file(tmp_path: Path, clip_of: ClipOf, frames: int) -> None:
+    written = clip_of(EVAL_SEEDS[0])
+    path = tmp_path / "0.mp4"
+    write_video(written.scene, path, written.encoding)
+    transform = ResizeCenterCrop(48)
+    drawn = drawn_clip(Request(path, num_frames=frames, transform=transform), written)
+    read = read_clip(path, num_frames=frames, transform=transform)
+    assert (drawn.indices, drawn.times_seconds) == (read.indices, read.times_seconds)
+    difference = np.abs(drawn.frames.astype(int) - read.frames)
+    assert 0 < difference.mean() < 4, "but for its compression"
+
+
+def test_tokens_of_drawn_clips_are_found_where_no_video_is(tmp_path: Path) -> None:
+    cache, seeds = tmp_path / "tokens", EVAL_SEEDS[:3]
+    files = [
+        write_clips(tmp_path / name, seeds, "held-out", clip_of, drawn=True)
+        for name, clip_of in (("events", event_clip), ("long", long_clip))
+    ]
+    for file, clip_of in zip(files, (event_clip, long_clip), strict=True):
+        fill_cache([(file, 8)], "tiny", cache, 1, clip_of)
+    model = load_model("tiny", cache=TokenCache(cache))
+    events, long = (held_out(model, file, 8) for file in files)
+    assert all(clip.tokens is not None for clip in (*events, *long))
+    assert not torch.equal(events[0].tokens, long[0].tokens), "of clips of one seed"
+    drawn = drawn_clip(next(requests(model, files[1], 8)), long_clip(seeds[0]))
+    assert torch.equal(model.see(drawn).tokens, long[0].tokens)
 
 
 def test_packed_answers_come_out_again() -> None:
