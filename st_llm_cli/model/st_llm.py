@@ -371,8 +371,7 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 is encoded once, and read once by the language model too, unless the Q-Former reads questions;
                 these are then one per row, and so are drop masks.
             mask_ratio: Share of each video's tokens to drop; None or single pictures drop nothing.
-            drop_mask: Which tokens to drop instead, [clips, tokens] or one [tokens] per clip, True where
-                dropped.
+            drop_mask: Which tokens to drop instead, one [tokens] per clip, True where dropped.
             generator: Source of randomness of the drop masks, or one for each; the global one if None.
             masked_video: Whether to add the masked-video loss when tokens are dropped.
             num_items_in_batch: Label tokens over all devices and accumulation steps: the loss's divisor.
