@@ -408,11 +408,10 @@ class StllmForConditionalGeneration(PreTrainedModel, GenerationMixin):
         language_loss = self._language_loss(hidden, joined.labels, num_items_in_batch)
         loss, video_loss = language_loss, None
         if masked_video and dropped is not None and bool(torch.cat(dropped).any()):
-            # One row of each clip where several ask about it.
-            rows = slice(None) if owners is None else [owners.index(clip) for clip in range(len(video))]
-            mask = None if attention_mask is None else attention_mask[rows]
+            one_each = slice(None) if owners is None else [owners.index(clip) for clip in range(len(video))]
+            mask = None if attention_mask is None else attention_mask[one_each]
             with torch.no_grad():
-                whole = self.join(input_ids[rows], video, attention_mask=mask)
+                whole = self.join(input_ids[one_each], video, attention_mask=mask)
             video_loss = self._masked_video_loss(hidden, joined, whole, dropped)
             loss = loss + self.config.masked_video_weight * video_loss
         return StllmOutput(
