@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_made_is_named_before_a_model_is(
     with pytest.raises(DataError, match=r"cannot be written: (File exists|Not a directory)") as caught:
         run(recipe, tmp_path / "run")
     assert str(in_the_way) in str(caught.value.where)
-    assert caught.value.fix == "move away the file in its place, or give another --output"
+    assert caught.value.fix == f"move away {in_the_way}, which is no folder, or give another --output"
 
 
 @pytest.mark.parametrize("name", ["work/images", "work/videos", "checkpoints"])
