@@ -86,20 +86,20 @@ def read(rows: Path = ROWS) -> Measured:
 def tables(measured: Measured) -> dict[str, list[str]]:
     """Each table of the page by its name, as Markdown lines."""
     small, large = measured
-    return {
-        "variants": list(_variants(small.events)),
-        "pairs": list(_pairs(small.events)),
-        "kinds": list(_kinds(small.events)),
-        "larger": list(_larger(large.events)),
-        "larger pairs": list(_pairs(large.events)),
-        "larger kinds": list(_kinds(large.events)),
-        "long": list(_long(small.long)),
-        "long pairs": list(_long_pairs(small.long)),
-        "visits": list(_visits(small.long)),
-        "larger long": list(_larger_long(large.long)),
-        "larger long pairs": list(_long_pairs(large.long)),
-        "larger visits": list(_visits(large.long)),
+    found = {
+        "variants": _variants(small.events),
+        "long": _long(small.long),
+        "larger": _larger(large.events),
+        "larger long": _larger_long(large.long),
     }
+    for size, rows in (("", small), ("larger ", large)):
+        found |= {
+            f"{size}pairs": _pairs(rows.events),
+            f"{size}kinds": _kinds(rows.events),
+            f"{size}long pairs": _long_pairs(rows.long),
+            f"{size}visits": _visits(rows.long),
+        }
+    return {name: list(lines) for name, lines in found.items()}
 
 
 def of(rows: Sequence[AnyRow], variant: str) -> list[AnyRow]:
