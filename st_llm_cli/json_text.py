@@ -7,6 +7,8 @@ import re
 import sys
 from typing import Any
 
+HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+"""One half of a surrogate pair, which JSON may spell and no file can keep."""
 TEXT = r'"(?:[^"\\]++|\\.)*+"?'  # taken in one go even if it never ends, or a long file would take hours
 BRACKET = re.compile(rf"{TEXT}|[\[{{]|[\]}}]")
 """A whole text, or the beginning or end of a list or an object."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from st_llm_cli.bench.sample import Media
 from st_llm_cli.errors import DataError
-from st_llm_cli.json_text import parse_json
+from st_llm_cli.json_text import HALF_CHARACTER, parse_json
 
 Row = dict[str, Any]
 LONGEST_NAME = 255
 """Bytes."""
-HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif")
 
 

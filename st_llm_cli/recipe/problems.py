@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from st_llm_cli.errors import RecipeError
+from st_llm_cli.json_text import HALF_CHARACTER
 from st_llm_cli.recipe.reading import Place, dotted, kind_of, line_of
 from st_llm_cli.recipe.schema import Recipe
 
@@ -70,7 +71,7 @@ def find_unwritable(value: Any, place: Place = ()) -> list[Problem]:
     """
     if isinstance(value, str):
         for pattern, what, fix in UNWRITABLE:
-            if re.search(pattern, value):
+            if pattern.search(value):
                 return [Problem(place, f"holds {what}: {value!a}; {fix}")]
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [problem for step, part in inner for problem in find_unwritable(part, (*place, step))]
@@ -119,8 +120,9 @@ def report(path: Path, root: yaml.Node, problems: list[Problem], overridden: set
 
 
 UNWRITABLE = (
-    (r"[\ud800-\udfff]", "half a character, which no file takes", "write it in full, or leave it out"),
-    (r"\x00", "NUL, which no name and no command takes", "leave it out"),  # nobody means it in other texts
+    (HALF_CHARACTER, "half a character, which no file takes", "write it in full, or leave it out"),
+    # Nobody means it in texts that are no names either.
+    (re.compile(r"\x00"), "NUL, which no name and no command takes", "leave it out"),
 )
 """Patterns of what cannot be written, what it is, and what to do."""
 EXPECTED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from st_llm_cli.bench.files import HALF_CHARACTER
+from st_llm_cli.json_text import HALF_CHARACTER
 
 AROUND = 20
 """Characters shown on each side of half a character."""
