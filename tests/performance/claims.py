@@ -1,7 +1,7 @@
 """The paper's claims, measured on moving shapes: same budget, three seeds, held-out clips.
 
     python tests/performance/claims.py [--only events long page] [--seeds 0 1 2] [--variants all mean]
-    python tests/performance/claims.py --only events long --size large --jobs 11
+    python tests/performance/claims.py --only events long --size large --jobs 17
 
 Trains `recipes/claims/events.yaml` and `long.yaml` once for each variant and seed (minutes each on one
 thread), asks each result about the same held-out clips, and appends a row to `docs/claims/` as soon as it is
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.performance import claims_events, claims_long, claims_page
 from tests.performance.claims_events import EventRuns
 from tests.performance.claims_long import LongRuns
-from tests.performance.claims_rows import Runs, measure_all
+from tests.performance.claims_rows import Part, Runs, measure_all
 from tests.performance.claims_start import SIZES, knows_pictures
 
 PARTS = ("events", "long", "page")
@@ -41,23 +41,23 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/claims"))
     arguments = parser.parse_args()
     arguments.rows.mkdir(parents=True, exist_ok=True)
-
-    def chosen(variants: Iterable[str]) -> list[str]:
-        return [name for name in variants if name in (arguments.variants or variants)]
-
     size, small = SIZES[arguments.size], arguments.size == "small"
     output, suffix = (arguments.output, "") if small else (arguments.output / "large", "-large")
+    if small and "long" in arguments.only and not Path(arguments.start).exists():
+        parser.error(f"no {arguments.start} yet: stllm train tiny/shapes --until images --output runs/shapes")
 
-    def measure(runs: Runs, variants: Iterable[str], name: str) -> None:
-        path = arguments.rows / f"{name}{suffix}.jsonl"
-        measure_all(runs, chosen(variants), arguments.seeds, path, arguments.jobs)
+    def part(runs: Runs, variants: Iterable[str], name: str) -> Part:
+        chosen = [variant for variant in variants if variant in (arguments.variants or variants)]
+        return Part(runs, chosen, arguments.rows / f"{name}{suffix}.jsonl")
 
+    parts = []
     if "events" in arguments.only:
         events = EventRuns(knows_pictures(output, size), output, size.events)
-        measure(events, claims_events.VARIANTS, "events")
+        parts.append(part(events, claims_events.VARIANTS, "events"))
     if "long" in arguments.only:
         start = arguments.start if small else knows_pictures(output, size)
-        measure(LongRuns(start, output, size.long), claims_long.VARIANTS, "long")
+        parts.append(part(LongRuns(start, output, size.long), claims_long.VARIANTS, "long"))
+    measure_all(parts, arguments.seeds, arguments.jobs)
     if "page" in arguments.only:
         claims_page.write(arguments.rows)
 

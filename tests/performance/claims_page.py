@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -35,9 +35,10 @@ PAIRS = (
 """Variants on clips in which four things happen, and what each is held against."""
 LONG_PAIRS = (("16 of 64", "all 64"), ("global-local", "all 64"), ("global-local", "16 of 64"))
 BRIEF = 2 * len(long_clips.BRIEF)
+FIRST = "which came first"
 GROUPS = {
     "brief": range(BRIEF),
-    "which came first": range(BRIEF, BRIEF + len(long_clips.ORDER)),
+    FIRST: range(BRIEF, BRIEF + len(long_clips.ORDER)),
     "lasting": range(BRIEF + len(long_clips.ORDER), long_clips.KINDS),
 }
 """Places of the questions about a long clip."""
@@ -72,25 +73,29 @@ class Measured(NamedTuple):
 
     small: Rows
     large: Rows
+    other_start: Rows
+    """Of the larger size, not all variants with all seeds."""
 
 
 def read(rows: Path = ROWS) -> Measured:
     """Read what was measured from its folder."""
-    sizes = [
-        Rows(read_rows(rows / f"events{suffix}.jsonl", Row), read_rows(rows / f"long{suffix}.jsonl", LongRow))
-        for suffix in ("", "-large")
-    ]
-    return Measured(*sizes)
+    return Measured(_read(rows, ""), _read(rows, "-large"), _read(rows / "other-start", "-large"))
+
+
+def _read(rows: Path, suffix: str) -> Rows:
+    events, long = rows / f"events{suffix}.jsonl", rows / f"long{suffix}.jsonl"
+    return Rows(read_rows(events, Row), read_rows(long, LongRow))
 
 
 def tables(measured: Measured) -> dict[str, list[str]]:
     """Each table of the page by its name, as Markdown lines."""
-    small, large = measured
+    small, large, other_start = measured
     found = {
         "variants": _variants(small.events),
         "long": _long(small.long),
         "larger": _larger(large.events),
         "larger long": _larger_long(large.long),
+        "starts": _starts(large, other_start),
     }
     for size, rows in (("", small), ("larger ", large)):
         found |= {
@@ -105,18 +110,6 @@ def tables(measured: Measured) -> dict[str, list[str]]:
 def of(rows: Sequence[AnyRow], variant: str) -> list[AnyRow]:
     """The runs of a variant, by their seeds."""
     return sorted((row for row in rows if row.variant == variant), key=lambda row: row.seed)
-
-
-def _run(rows: Sequence[Row], variants: Iterable[str]) -> list[str]:
-    """Those variants that were run."""
-    return [variant for variant in variants if of(rows, variant)]
-
-
-def both(rows: Sequence[AnyRow], variant: str, other: str) -> tuple[list[AnyRow], list[AnyRow]]:
-    """The runs of two variants by the seeds that both were run with."""
-    runs, others = of(rows, variant), of(rows, other)
-    seeds = {run.seed for run in runs} & {run.seed for run in others}
-    return [run for run in runs if run.seed in seeds], [run for run in others if run.seed in seeds]
 
 
 def _events(rows: Sequence[Row], frames: str, kinds: Sequence[str] = ORDER) -> list[float]:
@@ -145,9 +138,12 @@ def _variants(rows: Sequence[Row]) -> Iterator[str]:
 
 def _accuracy(runs: Sequence[Row], frames: Sequence[str]) -> list[str]:
     """By number of frames, then in each seed, then where no time is needed."""
-    seeds = ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
     still = f"{mean(_events(runs, TRAINED_ON, STILL_KINDS)):.3f}"
-    return [*(_share(_events(runs, number)) for number in frames), seeds, still]
+    return [*(_share(_events(runs, number)) for number in frames), _each_seed(runs), still]
+
+
+def _each_seed(runs: Sequence[Row]) -> str:
+    return ", ".join(f"{mean(_events([run], TRAINED_ON)):.2f}" for run in runs)
 
 
 def _pairs(rows: Sequence[Row]) -> Iterator[str]:
@@ -155,7 +151,7 @@ def _pairs(rows: Sequence[Row]) -> Iterator[str]:
     yield _row("variant", "against", f"{frames[0]} frames", *frames[1:], f"each seed at {TRAINED_ON}")
     yield "|---" * (len(frames) + 3) + "|"
     for variant, other in PAIRS:
-        runs, others = both(rows, variant, other)
+        runs, others = of(rows, variant), of(rows, other)
         gains = [_gain(lambda own, n=number: _events(own, n), runs, others) for number in frames]
         yield _row(variant, other, *gains, _seeds(lambda own: _events(own, TRAINED_ON), runs, others))
 
@@ -197,19 +193,31 @@ def _larger_long(rows: Sequence[LongRow]) -> Iterator[str]:
     """As `_larger`."""
     yield _row("what is read", "tokens", *GROUPS, "GB")
     yield "|---" * (len(GROUPS) + 3) + "|"
-    for variant in _run(rows, claims_long.VARIANTS):
+    for variant in claims_long.VARIANTS:
         runs = of(rows, variant)
         shares = [_share(_long_clips(runs, group)) for group in GROUPS]
         yield _row(variant, str(runs[0].video_tokens), *shares, _costs(runs)[-1])
+
+
+def _starts(large: Rows, other_start: Rows) -> Iterator[str]:
+    """Runs from one start beside those from another."""
+    yield _row("runs", "these", "from another start")
+    yield "|---|---|---|"
+    for variant in claims_events.VARIANTS:
+        yield _row(variant, *(_each_seed(of(rows.events, variant)) for rows in (large, other_start)))
+    for variant in claims_long.VARIANTS:
+        first = [
+            ", ".join(f"{mean(_long_clips([run], FIRST)):.2f}" for run in of(rows.long, variant))
+            for rows in (large, other_start)
+        ]
+        yield _row(f"{variant}: {FIRST}", *(shares or "not run" for shares in first))
 
 
 def _long_pairs(rows: Sequence[LongRow]) -> Iterator[str]:
     yield _row("variant", "against", *GROUPS, "each seed, brief")
     yield "|---" * (len(GROUPS) + 3) + "|"
     for variant, other in LONG_PAIRS:
-        runs, others = both(rows, variant, other)
-        if not runs:
-            continue
+        runs, others = of(rows, variant), of(rows, other)
         gains = [_gain(lambda own, group=group: _long_clips(own, group), runs, others) for group in GROUPS]
         yield _row(variant, other, *gains, _seeds(lambda own: _long_clips(own, "brief"), runs, others))
 
@@ -223,7 +231,7 @@ def _visits(rows: Sequence[LongRow]) -> Iterator[str]:
         [(clip, who) for clip, own in enumerate(shown) for who in (0, 1) if own[who] == there]
         for there in (True, False)
     )
-    for variant in _run(rows, claims_long.VARIANTS):
+    for variant in claims_long.VARIANTS:
         right = [_about_visit(of(rows, variant), who) for who in (0, 1)]
         yield _row(
             variant,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -48,28 +48,61 @@ class Runs(Protocol):
         """Train a variant and ask its result about held-out clips."""
 
 
-def measure_all(runs: Runs, variants: Iterable[str], seeds: Sequence[int], path: Path, jobs: int = 1) -> None:
+class Part(NamedTuple):
+    """Runs that are wanted."""
+
+    runs: Runs
+    """Measures one; it is sent to other processes."""
+    variants: Sequence[str]
+    path: Path
+    """The file of rows."""
+
+
+def measure_all(parts: Sequence[Part], seeds: Sequence[int], jobs: int = 1) -> None:
     """Append a row for each variant and seed as soon as it is measured; those that are there stay.
 
     Args:
-        runs: Measures one; it is sent to other processes.
-        variants: Their names.
+        parts: What is to be measured.
         seeds: Of the trainings.
-        path: The file of rows.
         jobs: Runs side by side.
+
+    Raises:
+        RuntimeError: If a run fails: those beside it come to their end first, and no other begins.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
-    missing = [(variant, seed) for seed in seeds for variant in variants if (variant, seed) not in done]
-    if missing:
-        runs.fill(jobs)
+    missing = [(part, _missing(part, seeds)) for part in parts]
+    for part, wanted in missing:
+        if wanted:
+            part.runs.fill(jobs)
+    failure: BaseException | None = None
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
-        for future in as_completed([processes.submit(runs.measure, *which) for which in missing]):
-            row = future.result()
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-            sys.stdout.write(f"{row.variant} {row.seed}: {row.step_seconds:.2f} s a step\n")
-            sys.stdout.flush()
+        going_on = {
+            processes.submit(part.runs.measure, *which): part.path
+            for part, wanted in missing
+            for which in wanted
+        }
+        while going_on:
+            for future in wait(going_on, return_when=FIRST_COMPLETED).done:
+                path = going_on.pop(future)
+                if future.exception() is None:
+                    _append(future.result(), path)
+                    continue
+                failure = failure or future.exception()
+                going_on = {other: path for other, path in going_on.items() if not other.cancel()}
+    if failure is not None:
+        raise failure
+
+
+def _missing(part: Part, seeds: Sequence[int]) -> list[tuple[str, int]]:
+    lines = part.path.read_text(encoding="utf-8").splitlines() if part.path.exists() else []
+    done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
+    return [(variant, seed) for seed in seeds for variant in part.variants if (variant, seed) not in done]
+
+
+def _append(row: Row, path: Path) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(row)) + "\n")
+    sys.stdout.write(f"{row.variant} {row.seed}: {row.step_seconds:.2f} s a step\n")
+    sys.stdout.flush()
 
 
 def read_rows(path: Path, kind: type[AnyRow]) -> list[AnyRow]:

@@ -1,5 +1,6 @@
 """What the measurement of the paper's claims rests on."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -22,7 +23,7 @@ from tests.performance import claims_events, claims_start
 from tests.performance.claims_events import HELD_OUT
 from tests.performance.claims_files import ClipOf, drawn_clip, fill_cache, held_out, requests, write_clips
 from tests.performance.claims_long import with_adapter
-from tests.performance.claims_rows import Row, by_clip, packed, unpacked
+from tests.performance.claims_rows import Part, Row, by_clip, measure_all, packed, read_rows, unpacked
 from tests.performance.event_clips import FRAMES as EVENT_FRAMES
 from tests.performance.event_clips import (
     ORDER,
@@ -96,6 +97,40 @@ def test_packed_answers_come_out_again() -> None:
     bits = [0, 0, 0, 0, 1, 0, 1, 1]
     assert packed(bits) == "0b"
     assert unpacked(packed(bits)) == bits
+
+
+@dataclass(frozen=True)
+class FakeRuns:
+    """Runs of which one fails."""
+
+    failing: tuple[str, int] | None = None
+
+    def fill(self, jobs: int) -> None:
+        assert self.failing is None or jobs == 1
+
+    def measure(self, variant: str, seed: int) -> Row:
+        if (variant, seed) == self.failing:
+            raise RuntimeError(f"{variant} {seed} failed")
+        return Row(variant, seed, 0.5, 1.0, {})
+
+
+def test_runs_go_on_where_one_failed_and_keep_what_was_there(tmp_path: Path) -> None:
+    def measured(failing: tuple[str, int] | None) -> list[tuple[str, int]]:
+        runs = FakeRuns(failing)
+        path, other = tmp_path / "some.jsonl", tmp_path / "other.jsonl"
+        try:
+            measure_all([Part(runs, ["a", "b"], path), Part(runs, ["c"], other)], [0, 1])
+        finally:
+            rows = [*read_rows(path, Row), *read_rows(other, Row)]
+        return [(row.variant, row.seed) for row in rows]
+
+    with pytest.raises(RuntimeError, match="b 0 failed"):
+        measured(("b", 0))
+    before = read_rows(tmp_path / "some.jsonl", Row)
+    assert before[0] == Row("a", 0, 0.5, 1.0, {})
+    assert ("b", 0) not in {(row.variant, row.seed) for row in before}
+    assert sorted(measured(None)) == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("c", 0), ("c", 1)]
+    assert read_rows(tmp_path / "some.jsonl", Row)[: len(before)] == before
 
 
 def test_who_was_not_seen_is_guessed_as_often_as_is_possible() -> None:
