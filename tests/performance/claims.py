@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -43,21 +43,26 @@ def main() -> None:
     arguments.rows.mkdir(parents=True, exist_ok=True)
     size, small = SIZES[arguments.size], arguments.size == "small"
     output, suffix = (arguments.output, "") if small else (arguments.output / "large", "-large")
-    if small and "long" in arguments.only and not Path(arguments.start).exists():
-        parser.error(f"no {arguments.start} yet: stllm train tiny/shapes --until images --output runs/shapes")
 
-    def part(runs: Runs, variants: Iterable[str], name: str) -> Part:
+    def events() -> EventRuns:
+        return EventRuns(knows_pictures(output, size), output, size.events)
+
+    def long() -> LongRuns:
+        if small and not Path(arguments.start).exists():
+            parser.error(
+                f"no {arguments.start}; to make it: stllm train tiny/shapes --until images --output runs/shapes"
+            )
+        return LongRuns(arguments.start if small else knows_pictures(output, size), output, size.long)
+
+    def part(name: str, runs: Callable[[], Runs], variants: Iterable[str]) -> Part:
         chosen = [variant for variant in variants if variant in (arguments.variants or variants)]
         return Part(runs, chosen, arguments.rows / f"{name}{suffix}.jsonl")
 
-    parts = []
-    if "events" in arguments.only:
-        events = EventRuns(knows_pictures(output, size), output, size.events)
-        parts.append(part(events, claims_events.VARIANTS, "events"))
-    if "long" in arguments.only:
-        start = arguments.start if small else knows_pictures(output, size)
-        parts.append(part(LongRuns(start, output, size.long), claims_long.VARIANTS, "long"))
-    measure_all(parts, arguments.seeds, arguments.jobs)
+    parts = {
+        "events": part("events", events, claims_events.VARIANTS),
+        "long": part("long", long, claims_long.VARIANTS),
+    }
+    measure_all([parts[name] for name in parts if name in arguments.only], arguments.seeds, arguments.jobs)
     if "page" in arguments.only:
         claims_page.write(arguments.rows)
 

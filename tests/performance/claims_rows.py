@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -51,8 +51,8 @@ class Runs(Protocol):
 class Part(NamedTuple):
     """Runs that are wanted."""
 
-    runs: Runs
-    """Measures one; it is sent to other processes."""
+    runs: Callable[[], Runs]
+    """Gets ready to measure them, if any is missing; what it gives is sent to other processes."""
     variants: Sequence[str]
     path: Path
     """The file of rows."""
@@ -69,16 +69,16 @@ def measure_all(parts: Sequence[Part], seeds: Sequence[int], jobs: int = 1) -> N
     Raises:
         RuntimeError: If a run fails: those beside it come to their end first, and no other begins.
     """
-    missing = [(part, _missing(part, seeds)) for part in parts]
-    for part, wanted in missing:
-        if wanted:
-            part.runs.fill(jobs)
+    wanted = []
+    for part in parts:
+        if missing := _missing(part, seeds):
+            runs = part.runs()
+            runs.fill(jobs)
+            wanted += [(part.path, runs, *which) for which in missing]
     failure: BaseException | None = None
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
         going_on = {
-            processes.submit(part.runs.measure, *which): part.path
-            for part, wanted in missing
-            for which in wanted
+            processes.submit(runs.measure, variant, seed): path for path, runs, variant, seed in wanted
         }
         while going_on:
             for future in wait(going_on, return_when=FIRST_COMPLETED).done:

@@ -119,7 +119,7 @@ def test_runs_go_on_where_one_failed_and_keep_what_was_there(tmp_path: Path) -> 
         runs = FakeRuns(failing)
         path, other = tmp_path / "some.jsonl", tmp_path / "other.jsonl"
         try:
-            measure_all([Part(runs, ["a", "b"], path), Part(runs, ["c"], other)], [0, 1])
+            measure_all([Part(lambda: runs, ["a", "b"], path), Part(lambda: runs, ["c"], other)], [0, 1])
         finally:
             rows = [*read_rows(path, Row), *read_rows(other, Row)]
         return [(row.variant, row.seed) for row in rows]
