@@ -49,9 +49,8 @@ def main() -> None:
 
     def long() -> LongRuns:
         if small and not Path(arguments.start).exists():
-            parser.error(
-                f"no {arguments.start}; to make it: stllm train tiny/shapes --until images --output runs/shapes"
-            )
+            make = "stllm train tiny/shapes --until images --output runs/shapes"
+            parser.error(f"no {arguments.start}; to make it: {make}")
         return LongRuns(arguments.start if small else knows_pictures(output, size), output, size.long)
 
     def part(name: str, runs: Callable[[], Runs], variants: Iterable[str]) -> Part:
