@@ -20,6 +20,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from st_llm_cli.errors import UsageError
+from st_llm_cli.stages.file_lock import lock
 from tests.performance import claims_events, claims_long, claims_page
 from tests.performance.claims_events import EventRuns
 from tests.performance.claims_long import LongRuns
@@ -34,27 +36,45 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--start", default="runs/shapes/checkpoints/images-2")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--variants", nargs="+", help="only these")
+    known = [*claims_events.VARIANTS, *claims_long.VARIANTS]
+    parser.add_argument(
+        "--variants", nargs="+", choices=known, default=known, metavar="NAME", help="only these"
+    )
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side")
     parser.add_argument("--rows", type=Path, default=claims_page.ROWS, help="folder")
     parser.add_argument("--output", type=Path, default=Path("runs/claims"))
     arguments = parser.parse_args()
+    if arguments.jobs < 1:
+        parser.error("--jobs takes a number of at least 1")
     arguments.rows.mkdir(parents=True, exist_ok=True)
     size, small = SIZES[arguments.size], arguments.size == "small"
     output, suffix = (arguments.output, "") if small else (arguments.output / "large", "-large")
 
+    held = []
+
+    def alone(name: str) -> None:
+        path = output / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.append(path.open("ab"))
+        try:
+            lock(held[-1], path)
+        except UsageError as error:
+            parser.error(str(error))
+
     def events() -> EventRuns:
+        alone("events")
         return EventRuns(knows_pictures(output, size), output, size.events)
 
     def long() -> LongRuns:
         if small and not Path(arguments.start).exists():
             make = "stllm train tiny/shapes --until images --output runs/shapes"
             parser.error(f"no {arguments.start}; to make it: {make}")
+        alone("long")
         return LongRuns(arguments.start if small else knows_pictures(output, size), output, size.long)
 
     def part(name: str, runs: Callable[[], Runs], variants: Iterable[str]) -> Part:
-        chosen = [variant for variant in variants if variant in (arguments.variants or variants)]
+        chosen = [variant for variant in variants if variant in arguments.variants]
         return Part(runs, chosen, arguments.rows / f"{name}{suffix}.jsonl")
 
     parts = {

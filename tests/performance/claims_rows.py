@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from statistics import mean
+from threading import Thread
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
 from st_llm_cli.stages.video_model import VideoModel
+from st_llm_cli.tokens.atomic import put_whole
 from st_llm_cli.training.data.example import Example
 from tests.performance.right_answers import right_answers
 
@@ -76,7 +79,7 @@ def measure_all(parts: Sequence[Part], seeds: Sequence[int], jobs: int = 1) -> N
             runs.fill(jobs)
             wanted += [(part.path, runs, *which) for which in missing]
     failure: BaseException | None = None
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with_parent) as processes:
         going_on = {
             processes.submit(runs.measure, variant, seed): path for path, runs, variant, seed in wanted
         }
@@ -92,23 +95,36 @@ def measure_all(parts: Sequence[Part], seeds: Sequence[int], jobs: int = 1) -> N
         raise failure
 
 
+def _end_with_parent() -> None:
+    """Let this process not outlive the one that started it, which may be killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
 def _missing(part: Part, seeds: Sequence[int]) -> list[tuple[str, int]]:
-    lines = part.path.read_text(encoding="utf-8").splitlines() if part.path.exists() else []
-    done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
+    done = {(row["variant"], row["seed"]) for row in map(json.loads, _lines(part.path))}
     return [(variant, seed) for seed in seeds for variant in part.variants if (variant, seed) not in done]
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def _append(row: Row, path: Path) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(row)) + "\n")
+    put_whole(path, [f"{line}\n".encode() for line in (*_lines(path), json.dumps(asdict(row)))])
     sys.stdout.write(f"{row.variant} {row.seed}: {row.step_seconds:.2f} s a step\n")
     sys.stdout.flush()
 
 
 def read_rows(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     """Rows measured before, of a class of them."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [kind(**json.loads(line)) for line in lines]
+    return [kind(**json.loads(line)) for line in _lines(path)]
 
 
 def stllm(*arguments: str) -> None:

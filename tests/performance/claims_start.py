@@ -59,7 +59,7 @@ def knows_pictures(output: Path, size: Size) -> str:
     """Train the language model that runs start from, unless it is there; give its run folder."""
     blank, folder = output / "blank", output / "pictures"
     if not blank.exists():
-        with_new_language("tiny", blank, size)
+        with_new_language("tiny", output / "blank.part", size).replace(blank)
     own = settings([f"model.checkpoint={blank}", f"stages.0.train.batch_size={size.pictures}"])
     stllm("train", "recipes/claims/pictures.yaml", "--output", str(folder), *own)
     return str(folder)
