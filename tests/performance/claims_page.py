@@ -30,6 +30,7 @@ PAIRS = (
     ("dynamic + MVM", "dynamic"),
     ("from 0.3", "dynamic + MVM"),
     ("MSE", "dynamic + MVM"),
+    ("MSE", "all"),
     ("compact", "dynamic + MVM"),
 )
 """Variants on clips in which four things happen, and what each is held against."""
@@ -73,13 +74,13 @@ class Measured(NamedTuple):
 
     small: Rows
     large: Rows
-    other_start: Rows
-    """Of the larger size, not all variants with all seeds."""
+    earlier: Rows
+    """Of the larger size, measured before: not all variants, nor all seeds."""
 
 
 def read(rows: Path = ROWS) -> Measured:
     """Read what was measured from its folder."""
-    return Measured(_read(rows, ""), _read(rows, "-large"), _read(rows / "other-start", "-large"))
+    return Measured(_read(rows, ""), _read(rows, "-large"), _read(rows / "earlier", "-large"))
 
 
 def _read(rows: Path, suffix: str) -> Rows:
@@ -89,13 +90,14 @@ def _read(rows: Path, suffix: str) -> Rows:
 
 def tables(measured: Measured) -> dict[str, list[str]]:
     """Each table of the page by its name, as Markdown lines."""
-    small, large, other_start = measured
+    small, large, earlier = measured
     found = {
         "variants": _variants(small.events),
         "long": _long(small.long),
         "larger": _larger(large.events),
         "larger long": _larger_long(large.long),
-        "starts": _starts(large, other_start),
+        "twice": _twice(large, earlier),
+        "twice pairs": _twice_pairs(large.events, earlier.events),
     }
     for size, rows in (("", small), ("larger ", large)):
         found |= {
@@ -199,18 +201,34 @@ def _larger_long(rows: Sequence[LongRow]) -> Iterator[str]:
         yield _row(variant, str(runs[0].video_tokens), *shares, _costs(runs)[-1])
 
 
-def _starts(large: Rows, other_start: Rows) -> Iterator[str]:
-    """Runs from one start beside those from another."""
-    yield _row("runs", "these", "from another start")
+def _twice(large: Rows, earlier: Rows) -> Iterator[str]:
+    """Right answers of single runs, beside those of the earlier ones."""
+    yield _row("runs", "these", "the earlier")
     yield "|---|---|---|"
     for variant in claims_events.VARIANTS:
-        yield _row(variant, *(_each_seed(of(rows.events, variant)) for rows in (large, other_start)))
+        yield _row(variant, *(_each_seed(of(rows.events, variant)) for rows in (large, earlier)))
     for variant in claims_long.VARIANTS:
         first = [
             ", ".join(f"{mean(_long_clips([run], FIRST)):.2f}" for run in of(rows.long, variant))
-            for rows in (large, other_start)
+            for rows in (large, earlier)
         ]
         yield _row(f"{variant}: {FIRST}", *(shares or "not run" for shares in first))
+
+
+def _twice_pairs(events: Sequence[Row], earlier: Sequence[Row]) -> Iterator[str]:
+    """Differences, each with that of the earlier runs behind it, by the seeds of both variants."""
+    frames = [str(number) for number in claims_events.FRAMES]
+    yield _row("variant", "against", f"{frames[0]} frames", *frames[1:])
+    yield "|---" * (len(frames) + 2) + "|"
+    for variant, other in PAIRS:
+        seeds = {run.seed for run in of(earlier, variant)} & {run.seed for run in of(earlier, other)}
+        shared = [run for run in earlier if run.seed in seeds]
+        pairs = [(of(rows, variant), of(rows, other)) for rows in (events, shared)]
+        gains = [
+            [mean(_events(runs, number)) - mean(_events(others, number)) for runs, others in pairs]
+            for number in frames
+        ]
+        yield _row(variant, other, *(", ".join(f"{100 * gain:+.1f}" for gain in own) for own in gains))
 
 
 def _long_pairs(rows: Sequence[LongRow]) -> Iterator[str]:
@@ -259,7 +277,7 @@ def _row(*cells: str) -> str:
 def _share(values: Sequence[float], clips: Sequence[int] | None = None) -> str:
     inside = clustered_bootstrap(values, clips or range(len(values)))
     assert inside is not None, "there are many clips"
-    return f"{mean(values):.3f} [{inside.low:.2f}, {inside.high:.2f}]"
+    return f"{mean(values):.3f} [{inside.low:.3f}, {inside.high:.3f}]"
 
 
 def _costs(runs: Sequence[Row]) -> tuple[str, str]:
