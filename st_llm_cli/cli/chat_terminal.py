@@ -122,18 +122,25 @@ class SlashCompleter(Completer):
         if not blank:
             for command, details in COMMANDS.items():
                 if command.startswith(name):
-                    yield Completion(command, -len(name), display_meta=details.about)
+                    text = f"{command} " if details.takes else command
+                    yield Completion(text, -len(name), display=command, display_meta=details.about)
         elif name in PATHS_AFTER:
             # A name may have blanks, and several names may follow each other.
             for typed in (argument.lstrip(), argument.rpartition(" ")[2]):
                 found = list(self._paths.get_completions(Document(typed), complete_event))
                 if found:
-                    yield from found
+                    yield from map(_with_slash, found)
                     return
         elif name == "set":
             option, blank, value = argument.lstrip().partition(" ")
             words, typed = (VALUES.get(option, ()), value.lstrip()) if blank else (_option_names(), option)
             yield from (Completion(word, -len(typed)) for word in words if word.startswith(typed))
+
+
+def _with_slash(found: Completion) -> Completion:
+    """Let what completes to a folder end in the slash that is shown of it."""
+    ending = "/" if found.display_text.endswith("/") else ""
+    return Completion(f"{found.text}{ending}", found.start_position, found.display)
 
 
 def _option_names() -> list[str]:

@@ -39,8 +39,8 @@ def completions(line: str) -> list[str]:
 
 
 def test_commands_are_completed() -> None:
-    assert completions("/v") == ["video"]
-    assert completions("/s") == ["show", "save", "set"]
+    assert completions("/v") == ["video "]
+    assert completions("/s") == ["show", "save ", "set "]
     assert completions("What") == []
     assert completions("/set t") == ["temperature", "top_p"]
 
@@ -58,6 +58,8 @@ def test_file_names_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert completions("/video d") == ["og.mp4"]
     assert completions("/add ") == ["dog.mp4"]
     assert completions("/undo d") == []
+    (tmp_path / "clips").mkdir()
+    assert completions("/video cl") == ["ips/"]
 
 
 @pytest.fixture
