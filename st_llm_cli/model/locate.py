@@ -44,7 +44,7 @@ def locate(name: str) -> Path:
         raise CheckpointError(what, where=name, fix="name the folder the file is in")
     if HUB_ID.fullmatch(name):
         return newest_checkpoint(fetch(name, OUR_FILES))
-    raise CheckpointError(f"no model {name!r}{_did_you_mean(path)}", where="name", fix=HOW_TO_NAME)
+    raise CheckpointError(f"no model {name!r}{_did_you_mean(path)}", fix=HOW_TO_NAME)
 
 
 def newest_checkpoint(folder: Path) -> Path:
@@ -53,6 +53,14 @@ def newest_checkpoint(folder: Path) -> Path:
     Raises:
         CheckpointError: If there is none.
     """
+    newest = _newest(folder)
+    if newest is None:
+        what = f"no checkpoint: neither {CONFIG} nor a run's checkpoints"
+        raise CheckpointError(what, where=str(folder), fix="name a checkpoint folder or a run folder")
+    return newest
+
+
+def _newest(folder: Path) -> Path | None:
     if (folder / CONFIG).exists():
         return folder
     for pattern in RESULTS:
@@ -60,8 +68,7 @@ def newest_checkpoint(folder: Path) -> Path:
         found = [path for path in found if not path.name.startswith(".")]  # still being written
         if found:
             return max(found, key=_age)
-    what = f"no checkpoint: neither {CONFIG} nor a run's checkpoints"
-    raise CheckpointError(what, where=str(folder), fix="name a checkpoint folder or a run folder")
+    return None
 
 
 def fetch(hub_id: str, patterns: Sequence[str]) -> Path:
@@ -120,8 +127,10 @@ def _bundled(name: str) -> Path:
 def _did_you_mean(path: Path) -> str:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     names = [*BUNDLED, *siblings] if path.parent == Path() else siblings
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f"; did you mean {str(path.parent / near[0])!r}?" if near else ""
+    for near in difflib.get_close_matches(path.name, names, n=3, cutoff=0.5):
+        if near in BUNDLED or _newest(path.parent / near) is not None:
+            return f"; did you mean {str(path.parent / near)!r}?"
+    return ""
 
 
 def _age(checkpoint: Path) -> tuple[int, str]:

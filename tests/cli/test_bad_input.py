@@ -115,7 +115,7 @@ def test_time_that_is_none(stllm: Stllm, clips: Path) -> None:
 )
 def test_unknown_model(stllm: Stllm, clips: Path, model: str, near: str) -> None:
     said = one_error(stllm, "describe", clips / REAL_CLIP, "--model", model)
-    assert said.startswith(f"--model: no model '{model}'{near} (give a bundled model")
+    assert said.startswith(f"no model '{model}'{near} (give a bundled model")
 
 
 def test_folder_that_is_no_model(stllm: Stllm, clips: Path, tmp_path: Path) -> None:

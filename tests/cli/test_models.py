@@ -259,7 +259,7 @@ def test_show_of_a_released_folder(stllm: Stllm) -> None:
 
 def test_show_of_an_unknown_name(stllm: Stllm) -> None:
     said = error_of(stllm, "show", "tinny")
-    assert said.startswith("--model: no model 'tinny'; did you mean 'tiny'?")
+    assert said.startswith("no model 'tinny'; did you mean 'tiny'?")
     assert "stllm models list" in said
 
 

@@ -106,6 +106,7 @@ def test_name_that_comes_near_a_bundled_one() -> None:
 
 def test_name_that_comes_near_a_folder(tmp_path: Path) -> None:
     make_checkpoint(tmp_path / "conversation")
+    (tmp_path / "convesatio").mkdir()  # nearer, and no model
     meant = str(tmp_path / "conversation")
     assert refusal(tmp_path / "convesation").what.endswith(f"did you mean {meant!r}?")
 
