@@ -20,6 +20,7 @@ from st_llm_cli.stages.answer_many import answer_all
 from st_llm_cli.stages.clip_tokens import ClipTokens, Look, SeenClip
 from st_llm_cli.stages.familiar import looks_like_shapes
 from st_llm_cli.stages.question import Answer, Question
+from st_llm_cli.tokens.store import TokenCache
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from st_llm_cli.model.st_llm import StllmForConditionalGeneration
     from st_llm_cli.model.tokenizers import Tokenizers
-    from st_llm_cli.tokens.store import TokenCache
 
 OUT_OF_ITS_DEPTH = (
     "the bundled model knows moving shapes only, drawn on dark plain or patterned backgrounds, and this clip "
@@ -45,7 +45,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     seed: int | None = None,
-    cache: TokenCache | None = None,
+    cache: TokenCache | str | Path | None = None,
     compat: str | None = None,
     compiled: bool = False,
 ) -> VideoModel:
@@ -56,7 +56,7 @@ def load_model(
         device: `auto` (cuda, else mps, else cpu), or one by name.
         dtype: `auto` (as stored), `float32`, `bfloat16` or `float16`.
         seed: Seed of sampled answers.
-        cache: Where the tokens of clips are kept, for `VideoModel.read_clips`.
+        cache: Where the tokens of clips are kept, for `VideoModel.read_clips`: a cache or its folder.
         compat: `released` answers as the released code does, its known defects included; None as the
             checkpoint's configuration says.
         compiled: Compile what writes an answer token by token, on a GPU: `VideoModel.stream` and
@@ -73,6 +73,8 @@ def load_model(
     model.config.compat = compat or model.config.compat
     if compiled:
         compile_step(model)
+    if isinstance(cache, str | Path):
+        cache = TokenCache(cache)
     tokens = None if cache is None else ClipTokens(model, cache, looks_like_shapes, folder)
     return VideoModel(model, tokenizers, folder, seed=seed, tokens=tokens)
 
@@ -149,8 +151,8 @@ class VideoModel:
                 (instead of the model's own); greedy unless one of them says otherwise.
 
         Raises:
-            UsageError: If an option cannot be meant, or clip and question are longer than what the language
-                model can read.
+            UsageError: If an option cannot be meant, it is no clip, or clip and question are longer than what
+                the language model can read.
         """
         options = self._generation(generation)
         return self.written(self.looked(clip), self.chat_prompt(question), options)
@@ -240,8 +242,11 @@ class VideoModel:
         """Normalised frames of a clip of any picture size, [frames, 3, size, size], on the model's device.
 
         Raises:
-            UsageError: If the clip has more frames than the model can tell apart.
+            UsageError: If it is no clip, or has more frames than the model can tell apart.
         """
+        if not isinstance(clip, Clip):
+            what = f"a clip is needed, and this is a {type(clip).__name__}"
+            raise UsageError(what, where="clip", fix="read one with read_clip(path, num_frames=8)")
         config = self.model.config
         if config.mixes_frames and len(clip.frames) > config.bt_adapter_positions:
             what = f"{len(clip.frames)} frames, and this model tells {config.bt_adapter_positions} apart"

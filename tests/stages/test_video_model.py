@@ -107,6 +107,18 @@ def test_more_tokens_than_the_language_model_reads_are_refused(folder: Path) -> 
         model.answer(noise(), QUESTION, max_new_tokens=30)
 
 
+def test_what_is_no_clip_is_refused(model: VideoModel) -> None:
+    for what, name in ((Path("a.mp4"), "PosixPath"), (noise().frames, "ndarray")):
+        with pytest.raises(UsageError, match=f"a clip is needed, and this is a {name}"):
+            model.answer(what, QUESTION)  # type: ignore[arg-type]
+
+
+def test_a_cache_may_be_named_by_its_folder(folder: Path, tmp_path: Path) -> None:
+    tokens = load_model(str(folder), cache=tmp_path / "kept").tokens
+    assert tokens is not None
+    assert tokens.cache.root == tmp_path / "kept"
+
+
 def test_more_frames_than_the_bt_adapter_knows_are_refused(tmp_path: Path) -> None:
     folder = write_micro_checkpoint(tmp_path / "m", bt_adapter_depth=1, bt_adapter_positions=3)
     with pytest.raises(UsageError, match="4 frames, and this model tells 3 apart"):
