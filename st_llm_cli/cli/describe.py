@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,16 +172,20 @@ def describe(
 
 def stream_one(model: Answerer, video: Path, wish: Wish) -> int:
     """Write the answer about one video as it comes into being; the number of failures is 0."""
-    from st_llm_cli.stages.describe import look, parts_of
+    from st_llm_cli.stages.describe import SAID_NOTHING, look, parts_of
 
     (part,) = parts_of(video, wish)
     clip = look(model, part, wish)
     damage, caveat = clip.source.damage, model.caveat(clip)
     _warn({video: damage} if damage else {}, {video: caveat} if caveat else {}, 1)
+    silent = True
     for piece in model.stream(clip, wish.prompt, **asdict(wish.generation)):
         typer.echo(piece, nl=False)
         sys.stdout.flush()
+        silent = silent and not piece.strip()
     typer.echo()
+    if silent:
+        note(f"{video}: {SAID_NOTHING}")
     return 0
 
 
@@ -198,7 +203,7 @@ def describe_to_screen(model: Answerer, videos: list[Path], wish: Wish, format_n
         typer.echo(form.row(description, len(written)), nl=False)
         sys.stdout.flush()
 
-    return _watch(describe_all(model, videos, wish, keep=keep), videos)
+    return _watch(partial(describe_all, model, videos, wish, keep=keep), videos)
 
 
 def describe_into_file(
@@ -221,9 +226,9 @@ def describe_into_file(
     with file:
         if file.count:
             note(f"{output}: going on after {_count(file)}")
-        outcomes = describe_all(model, videos, wish, is_done=file.has, keep=file.add)
+        begin = partial(describe_all, model, videos, wish, is_done=file.has, keep=file.add)
         try:
-            failed = _watch(outcomes, videos)
+            failed = _watch(begin, videos)
         except KeyboardInterrupt:
             note(f"interrupted; {_count(file)} so far are in {output}, the same command goes on")
             raise
@@ -235,15 +240,14 @@ def _count(file: DescriptionFile) -> str:
     return "1 description" if file.count == 1 else f"{file.count} descriptions"
 
 
-def _watch(outcomes: Iterator[VideoDone], videos: list[Path]) -> int:
+def _watch(begin: Callable[..., Iterator[VideoDone]], videos: list[Path]) -> int:
     """Show how far the work is, then what went wrong; the number of videos that failed."""
     errors: list[StllmError] = []
     failed = 0
     damages: dict[Path, str] = {}
     caveats: dict[Path, str] = {}
     with progress_of(len(videos), "describing") as progress:
-        for outcome in outcomes:
-            progress.step(str(outcome.video))
+        for outcome in begin(watcher=progress):
             errors += outcome.errors
             failed += bool(outcome.errors)
             for said in outcome.descriptions:

@@ -104,6 +104,9 @@ def only_results_on_stdout() -> AbstractContextManager[object]:
 class Progress(Protocol):
     """Shows how far the work is."""
 
+    def expect(self, more: int) -> None:
+        """So many more items are to come."""
+
     def step(self, name: str) -> None:
         """One more item is through."""
 
@@ -144,6 +147,11 @@ class _Bar:
         self.task = bar.add_task(what, total=total, rate="")
         self.began = time.monotonic()
         self.count = 0
+        self.total = total
+
+    def expect(self, more: int) -> None:
+        self.total += more
+        self.bar.update(self.task, total=self.total)
 
     def step(self, name: str) -> None:
         self.count += 1
@@ -158,6 +166,9 @@ class _Lines:
         self.total, self.what, self.beside = total, what, beside
         self.began = self.last = time.monotonic()
         self.count = 0
+
+    def expect(self, more: int) -> None:
+        self.total += more
 
     def step(self, name: str) -> None:
         self.count += 1

@@ -241,6 +241,8 @@ class Chat:
         ]
         if unknown:
             yield f"It does not know {', '.join(map(repr, unknown))}: put the question in other words."
+        if not turn.answer.strip():
+            yield "The last answer is empty: put the question in other words."
         if turn.ending == "length":
             more = 2 * generation.max_new_tokens
             yield f"The answer was cut at its longest: try /set max_new_tokens {more}."

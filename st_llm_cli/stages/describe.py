@@ -22,6 +22,29 @@ SHORTEST_PART_SECONDS = 0.1
 MOST_PARTS = 100_000
 
 
+SAID_NOTHING = "the model answered nothing: put the question in other words"
+
+
+class Watcher(Protocol):
+    """Sees how far the work is; at first it expects one part of each video."""
+
+    def expect(self, more: int) -> None:
+        """So many more parts are to come than were expected."""
+
+    def step(self, name: str) -> None:
+        """A part is through, or a video that has none to describe."""
+
+
+class Unwatched:
+    """A `Watcher` that shows nothing."""
+
+    def expect(self, more: int) -> None:
+        """Show nothing."""
+
+    def step(self, name: str) -> None:
+        """Show nothing."""
+
+
 class Answerer(Protocol):
     """What this stage needs of a model; `VideoModel` is one."""
 
@@ -209,16 +232,16 @@ def check_frames(clip: Look, wish: Wish) -> None:
 
 def describe(model: Answerer, part: Part, clip: Look, wish: Wish) -> Description:
     """Describe one part of a video, whose frames are there."""
-    text = model.answer(clip, wish.prompt, **asdict(wish.generation))
+    text = model.answer(clip, wish.prompt, **asdict(wish.generation)).strip()
     duration = clip.source.duration_seconds
     end = duration if part.end_seconds is None else min(part.end_seconds, duration)
     return Description(
         video=part.video,
         start_seconds=part.start_seconds,
         end_seconds=end,
-        text=text.strip(),
+        text=text,
         num_frames=len(clip.indices),
-        caveat=model.caveat(clip),
+        caveat=model.caveat(clip) or (None if text else SAID_NOTHING),
         damage=clip.source.damage,
     )
 
@@ -240,6 +263,7 @@ def describe_all(
     wish: Wish,
     is_done: Callable[[Part], bool] = lambda part: False,
     keep: Callable[[Description], None] = lambda description: None,
+    watcher: Watcher | None = None,
 ) -> Iterator[VideoDone]:
     """Describe many videos; one that cannot be read does not stop the rest.
 
@@ -249,10 +273,12 @@ def describe_all(
         wish: How.
         is_done: Whether a part needs no describing any more.
         keep: Called with each description as soon as it is there.
+        watcher: Is told of each part.
 
     Raises:
         UsageError: If the wish is one that no video can fulfil.
     """
+    watcher = watcher or Unwatched()
     # Whole videos are read ahead of the model; one that is to be cut must be looked at first.
     batches = [videos] if wish.every is None else [[video] for video in videos]
     for batch in batches:
@@ -264,11 +290,16 @@ def describe_all(
             except StllmError as error:
                 outcomes[video].errors.append(error)
         left = Counter(part.video for part in todo)
-        yield from (outcome for video, outcome in outcomes.items() if not left[video])
+        watcher.expect(sum(left.values()) - len(left))
+        for video, outcome in outcomes.items():
+            if not left[video]:
+                watcher.step(str(video))
+                yield outcome
         requests = [request_for(model, part, wish) for part in todo]
         for part, (_, clip) in zip(todo, model.read_clips(requests), strict=True):
             outcome = outcomes[part.video]
             _describe_into(outcome, model, part, clip, wish, keep)
+            watcher.step(str(part.video))
             left[part.video] -= 1
             if not left[part.video]:
                 yield outcome

@@ -149,6 +149,12 @@ def test_doubts_name_what_may_be_wrong(chat: Chat, videos: Path) -> None:
     assert "temperature 0.5: try /set temperature 0" in doubts
 
 
+def test_an_empty_answer_is_doubted(chat: Chat) -> None:
+    say(chat, "Is it red")
+    chat.turns[-1] = replace(chat.turns[-1], answer=" ")
+    assert any("The last answer is empty" in doubt for doubt in chat.doubts(SHORT))
+
+
 def test_frames_far_apart_are_doubted(model: VideoModel, tmp_path: Path) -> None:
     scene = replace(make_scene(1), duration_seconds=20.0)
     write_video(scene, tmp_path / "long.mp4", Encoding(64, 48, 2))

@@ -10,7 +10,16 @@ from st_llm_cli.errors import NotAVideoError, StllmError, UsageError, VideoError
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.world import make_scene
-from st_llm_cli.stages.describe import Description, Part, Wish, check, describe_all, look, parts_of
+from st_llm_cli.stages.describe import (
+    SAID_NOTHING,
+    Description,
+    Part,
+    Wish,
+    check,
+    describe_all,
+    look,
+    parts_of,
+)
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -138,6 +147,40 @@ def test_bad_video_does_not_stop_the_rest(clip: Path, tmp_path: Path, every: flo
     assert [type(error) for error in outcomes[bad].errors] == [NotAVideoError]
     assert outcomes[clip].descriptions and outcomes[other].descriptions
     assert not outcomes[clip].errors and not outcomes[other].errors
+
+
+class Watched:
+    """What a watcher is told."""
+
+    def __init__(self) -> None:
+        self.expected = 0
+        self.through: list[str] = []
+
+    def expect(self, more: int) -> None:
+        self.expected += more
+
+    def step(self, name: str) -> None:
+        self.through.append(name)
+
+
+@pytest.mark.parametrize("every", [None, 0.5])
+def test_every_part_is_a_step_and_so_is_a_video_without_any(
+    clip: Path, tmp_path: Path, every: float | None
+) -> None:
+    bad, watched = tmp_path / "bad.mp4", Watched()
+    bad.write_text("not a video")
+    wish = Wish("?", every=every)
+    outcomes = list(describe_all(FramesTeller(), [clip, bad], wish, watcher=watched))
+    parts = sum(len(outcome.descriptions) for outcome in outcomes)
+    assert parts == 1 if every is None else parts > 2
+    assert sorted(watched.through) == sorted([str(bad), *[str(clip)] * parts])
+    assert 2 + watched.expected == len(watched.through)
+
+
+def test_an_empty_answer_is_said(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FramesTeller, "answer", lambda *told, **options: " ")
+    (said,) = describe_one(clip)
+    assert (said.text, said.caveat) == ("", SAID_NOTHING)
 
 
 def test_done_parts_are_not_described_again(clip: Path) -> None:
