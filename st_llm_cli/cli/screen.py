@@ -159,12 +159,28 @@ class _Bar:
         self.bar.update(self.task, advance=1, rate=rate)
 
 
+class NowAndThen:
+    """Says when a log may have a line: at most every ten seconds, and at the end."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def is_due(self, *, last: bool) -> bool:
+        """Whether there is to be a line now, which is then taken to be written."""
+        now = time.monotonic()
+        if now - self._last < SECONDS_BETWEEN_LINES and not last:
+            return False
+        self._last = now
+        return True
+
+
 class _Lines:
-    """A line at most every ten seconds, and at the end: for logs."""
+    """A line now and then, and at the end: for logs."""
 
     def __init__(self, total: int, what: str, beside: Callable[[], str] | None) -> None:
         self.total, self.what, self.beside = total, what, beside
-        self.began = self.last = time.monotonic()
+        self.began = time.monotonic()
+        self.now_and_then = NowAndThen()
         self.count = 0
 
     def expect(self, more: int) -> None:
@@ -172,11 +188,9 @@ class _Lines:
 
     def step(self, name: str) -> None:
         self.count += 1
-        now = time.monotonic()
-        if now - self.last < 10 and self.count < self.total:
+        if not self.now_and_then.is_due(last=self.count >= self.total):
             return
-        self.last = now
-        seconds = now - self.began
+        seconds = time.monotonic() - self.began
         left = seconds / self.count * (self.total - self.count)
         rest = f", {duration(left)} left" if self.count < self.total else f" in {duration(seconds)}"
         note(f"{self.what}: {self.count}/{self.total}, {_rate(self.count, seconds, self.beside)}{rest}")
@@ -186,3 +200,6 @@ def _rate(count: int, seconds: float, beside: Callable[[], str] | None) -> str:
     per_second = count / max(seconds, 1e-3)
     rate = f"{per_second:.1f}/s" if per_second >= 1 else f"{per_second * 60:.1f}/min"
     return f"{rate}, {beside()}" if beside else rate
+
+
+SECONDS_BETWEEN_LINES = 10.0

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a table that is kept up to date at a terminal, else tqdm's bar."""
+"""What a person sees of a training run: a table that is kept up to date at a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from st_llm_cli.cli.screen import NowAndThen, note
 from st_llm_cli.cli.times import duration
 
 if TYPE_CHECKING:
@@ -35,11 +36,7 @@ def training_progress(recipe: Recipe) -> Iterator[Callable[[StepMetrics], None]]
         with Live(get_renderable=view.render, console=Console(stderr=True), refresh_per_second=4):
             yield view.take
         return
-    bars = _Bars()  # by tqdm, which knows to keep a log short
-    try:
-        yield bars.take
-    finally:
-        bars.close()
+    yield _Lines().take
 
 
 def losses_text(metrics: StepMetrics) -> str:
@@ -58,36 +55,22 @@ def pace_text(metrics: StepMetrics) -> str:
     parts = [f"{metrics.video_tokens_per_second:,.0f} video tokens/s", f"{metrics.memory_gb:.1f} GB"]
     if metrics.mfu is not None:
         parts.insert(1, f"MFU {metrics.mfu:.0%}")
+    if metrics.step == metrics.steps:
+        return f"{', '.join(parts)} in {duration(metrics.seconds)}"
     left = metrics.seconds / metrics.step * (metrics.steps - metrics.step)
     return ", ".join([*parts, f"{duration(left)} left"])
 
 
-class _Bars:
-    """A bar for each stage, by tqdm: for logs and pipes."""
+class _Lines:
+    """A line now and then, and at the end of each stage: for logs and pipes."""
 
     def __init__(self) -> None:
-        self.stage = ""
-        self.bar: Any = None
+        self.now_and_then = NowAndThen()
 
     def take(self, metrics: StepMetrics) -> None:
-        from tqdm import tqdm
-
-        if metrics.stage != self.stage:
-            self.close()
-            self.stage = metrics.stage
-            self.bar = tqdm(
-                total=metrics.steps, mininterval=SECONDS_BETWEEN_LINES, bar_format="stllm: {desc}", delay=1e-9
-            )
-        where = f"{metrics.stage} {metrics.step}/{metrics.steps}"
-        self.bar.set_description_str(f"{where}: {losses_text(metrics)}, {pace_text(metrics)}", refresh=False)
-        self.bar.update(metrics.step - self.bar.n)
-        if metrics.step == metrics.steps:
-            self.close()
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+        if self.now_and_then.is_due(last=metrics.step == metrics.steps):
+            where = f"{metrics.stage} {metrics.step}/{metrics.steps}"
+            note(f"{where}: {losses_text(metrics)}, {pace_text(metrics)}")
 
 
 class _View:
@@ -116,6 +99,3 @@ class _View:
             text = "" if metrics is None else f"{losses_text(metrics)}\n[dim]{pace_text(metrics)}[/dim]"
             table.add_row(name, ProgressBar(total=steps, completed=done), f"{done}/{steps}", text)
         return table
-
-
-SECONDS_BETWEEN_LINES = 10.0

@@ -1,11 +1,13 @@
 import io
 import logging
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
+from st_llm_cli.cli import screen
 from st_llm_cli.cli.screen import OnScreen
 from st_llm_cli.cli.train_screen import _View, training_progress
 from st_llm_cli.training.metrics import StepMetrics
@@ -45,3 +47,23 @@ def test_no_line_of_the_view_fills_the_terminal() -> None:
         sum(segment.cell_length for segment in line) < 110
         for line in console.render_lines(view.render(), pad=False)
     )
+
+
+def test_a_log_has_a_line_for_each_report_and_one_at_the_end_of_each_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with training_progress(small_recipe({}, {})) as show:
+        show(LINE)  # within seconds of the begin
+        monkeypatch.setattr(screen, "SECONDS_BETWEEN_LINES", 0.0)
+        show(LINE)
+        monkeypatch.undo()
+        show(replace(LINE, step=2, seconds=65.0))
+        show(replace(LINE, stage="stage1"))
+        show(replace(LINE, stage="stage1", step=2))
+    said = capsys.readouterr().err
+    assert "\r" not in said
+    first, second, third = said.splitlines()
+    rest = "loss 2.100, masked video 0.100, 50% dropped, 327 video tokens/s, 0.5 GB"
+    assert first == f"stllm: stage0 1/2: {rest}, 2 s left"
+    assert second == f"stllm: stage0 2/2: {rest} in 1 min 05 s"
+    assert third.startswith("stllm: stage1 2/2: ")
