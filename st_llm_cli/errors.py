@@ -7,6 +7,7 @@
     │   ├── NotAVideoError         the file is empty, or not a video at all
     │   ├── NoVideoStreamError     a media file without pictures (audio only, cover art only)
     │   ├── DamagedVideoError      a video, but nothing of what was asked can be decoded
+    │   ├── PartOutsideError       the video ends before the part asked for begins
     │   └── DecodeTimeoutError     the reader did not finish before the deadline
     ├── CheckpointError     weights or their configuration are missing, damaged or do not fit
     ├── RecipeError         a recipe that cannot be read or cannot work
@@ -78,6 +79,10 @@ class NoVideoStreamError(VideoError):
 
 class DamagedVideoError(VideoError):
     """A video, but nothing of what was asked can be decoded."""
+
+
+class PartOutsideError(VideoError):
+    """The video ends before the part asked for begins."""
 
 
 class DecodeTimeoutError(VideoError):

@@ -13,10 +13,13 @@ from st_llm_cli.bench.parsing import DEGENERATE, EMPTY, SEVERAL, UNPARSED, void_
 from st_llm_cli.bench.sample import Prediction, Sample, Verdict
 from st_llm_cli.bench.scoring import SCORERS, answer_words, judge_reply, token_f1
 from st_llm_cli.bench.statistics import Interval, clustered_bootstrap, wilson
+from st_llm_cli.errors import PartOutsideError
 
 Judged = tuple[Prediction, Verdict]
 WRITTEN_KINDS = ("short answer", "long answer")
 NAMED_AT_MOST = 5
+OUTSIDE = f"{PartOutsideError.__name__}: "
+"""How the error of a question begins whose clip ends before the part that it is about."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ class Coverage:
     selected: int
     """Questions chosen to be asked, all of them unless the run was limited."""
     scored: int
-    """Questions with a verdict; those whose clip could not be decoded are among them, as wrong."""
+    """Questions with a verdict; those whose clip could not be shown are among them, as wrong."""
     not_decoded: dict[str, str]
-    """Questions whose clip could not be read, and why."""
+    """Questions whose clip, or the part they are about, could not be shown, and why."""
     missing: dict[str, int]
     """Questions without their clips, by task; not asked and not scored."""
     problems: dict[str, str]
@@ -189,8 +192,11 @@ def coverage_of(loaded: Loaded, selected: Sequence[Sample], predictions: Sequenc
         parts.append(f"{len(missing) - NAMED_AT_MOST} more tasks with missing clips")
     if problems:
         parts.append(f"{len(problems)} unusable")
-    if not_decoded:
-        parts.append(f"{len(not_decoded)} not decodable, counted as wrong")
+    outside = sum(error.startswith(OUTSIDE) for error in not_decoded.values())
+    if outside:
+        parts.append(f"{outside} about a part after the end of the clip, counted as wrong")
+    if len(not_decoded) > outside:
+        parts.append(f"{len(not_decoded) - outside} not decodable, counted as wrong")
     if loaded.absent:
         more = len(loaded.absent) - NAMED_AT_MOST
         named = ", ".join(loaded.absent[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

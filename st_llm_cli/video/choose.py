@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from st_llm_cli.errors import DamagedVideoError, VideoError
+from st_llm_cli.errors import DamagedVideoError, PartOutsideError, VideoError
 from st_llm_cli.video.request import DEFAULT_NUM_FRAMES, Request
 from st_llm_cli.video.sampling import (
     BOUNDED_SAMPLERS,
@@ -54,7 +54,8 @@ def choose_frames(track: Track, request: Request, sound: Sequence[int] | None = 
         Frame numbers, from 0 to the number of frames - 1.
 
     Raises:
-        VideoError: If the video ends before the part asked for begins, or the sampler finds no frame in it.
+        PartOutsideError: If the video ends before the part asked for begins.
+        VideoError: If the sampler finds no frame in it.
         DamagedVideoError: If there are no sound frames in the part asked for.
     """
     if request.sampler in BOUNDED_SAMPLERS:
@@ -78,22 +79,23 @@ def frames_between(track: Track, request: Request) -> range:
     """Give the frames on screen from `request.start` to `request.end`.
 
     Raises:
-        VideoError: If the video ends before the start.
+        PartOutsideError: If the video ends before the start.
     """
     if request.start is None and request.end is None:
         return range(len(track.times_seconds))
     start = request.start or 0.0
     if start >= track.duration_seconds - CLOCK_TOLERANCE_SECONDS:
-        raise VideoError(
-            f"ends after {track.duration_seconds:.1f} s, the clip was to start at {start:.1f} s",
-            where=str(request.path),
-            fix="lower `start`",
-        )
+        raise _outside(track, request)
     first = max(0, bisect_right(track.times_seconds, start + CLOCK_TOLERANCE_SECONDS) - 1)
     if request.end is None:
         return range(first, len(track.times_seconds))
     stop = bisect_left(track.times_seconds, request.end - CLOCK_TOLERANCE_SECONDS)
     return range(first, max(stop, first + 1))
+
+
+def _outside(track: Track, request: Request) -> PartOutsideError:
+    what = f"ends after {track.duration_seconds:.1f} s, the clip was to start at {request.start or 0.0:.1f} s"
+    return PartOutsideError(what, where=str(request.path), fix="lower `start`")
 
 
 def _candidates(track: Track, request: Request, sound: Sequence[int] | None) -> Sequence[int]:
@@ -144,6 +146,9 @@ def _choose_by_seconds(track: Track, request: Request) -> list[int]:
     assumes_rate = track.kind == "gif" and request.sampler == "released_mvbench"
     fps = RELEASED_GIF_FPS if assumes_rate else track.fps
     last = len(track.times_seconds) - 1 + first
+    # A part that begins one frame too late still has the last one: so do the released scripts read it.
+    if (request.start or 0.0) * track.fps > last + 1.5:
+        raise _outside(track, request)
     sampler = BOUNDED_SAMPLERS[request.sampler]
     return [pick - first for pick in sampler(last, fps, bound, request.num_frames, first)]
 

@@ -109,7 +109,8 @@ def mvbench(
     """Take frames as `released_mvbench` does, but never outside the clip and never backwards.
 
     The two agree wherever the bounds of the question lie inside the clip; where they do not (a few rows of
-    MVBench end after their media, or start after its end), these are the frames nearest to what was meant.
+    MVBench end after their media), these are the frames nearest to what was meant. That a part lies outside
+    of the clip altogether is for the caller to refuse.
 
     Args:
         max_frame: Number of the last frame.

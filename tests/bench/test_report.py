@@ -103,6 +103,16 @@ def test_questions_that_were_not_asked_are_never_part_of_a_number() -> None:
     )
 
 
+def test_part_after_the_end_of_its_clip_is_told_from_a_clip_that_cannot_be_decoded() -> None:
+    samples = [sample(0), sample(1)]
+    outside = replace(run_of(samples[:1], [None])[0], error="PartOutsideError: ends after 3.8 s, …")
+    predictions = [outside, *run_of(samples[1:], [None])]
+    report = report_of("custom", Loaded(tuple(samples), 2, ""), samples, predictions)
+    assert report.coverage.label.endswith(
+        "1 about a part after the end of the clip, counted as wrong; 1 not decodable, counted as wrong"
+    )
+
+
 def test_micro_and_macro_differ_where_tasks_do() -> None:
     samples = [sample(number, "large") for number in range(3)] + [sample(3, "small")]
     report = report_of(

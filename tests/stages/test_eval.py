@@ -193,8 +193,8 @@ def test_clip_that_cannot_be_decoded_is_a_counted_and_named_failure(tmp_path: Pa
     )
 
 
-def test_seconds_that_make_no_sense_are_that_questions_failure(tmp_path: Path) -> None:
-    row = {**question(0, video="a.mp4"), "start": 2.0, "end": 1.0}
+def test_part_after_the_end_of_its_clip_is_that_questions_failure_and_says_so(tmp_path: Path) -> None:
+    row = {**question(0, video="a.mp4"), "start": 50.0, "end": 60.0}
     data = custom(tmp_path, row)
     (tmp_path / "a.mp4").write_bytes((MINI / "tvbench" / "video" / "action_count" / "p079.mp4").read_bytes())
 
@@ -203,7 +203,11 @@ def test_seconds_that_make_no_sense_are_that_questions_failure(tmp_path: Path) -
             return read_clips(requests, workers=1)
 
     result = run(Reading(), Plan("custom", data), tmp_path / "run")
-    assert "before or at its start" in result.report.coverage.not_decoded["id0"]
+    error = "PartOutsideError: ends after 2.0 s, the clip was to start at 50.0 s"
+    assert result.report.coverage.not_decoded == {"id0": error}
+    assert result.report.coverage.label == (
+        "1 of 1 questions; 1 about a part after the end of the clip, counted as wrong"
+    )
 
 
 def test_error_that_is_no_clips_fault_ends_the_run(tmp_path: Path) -> None:

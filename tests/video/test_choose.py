@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from st_llm_cli.errors import DamagedVideoError, VideoError
+from st_llm_cli.errors import DamagedVideoError, PartOutsideError, VideoError
 from st_llm_cli.video.choose import Track, choose_frames, frames_between
 from st_llm_cli.video.request import Request
 
@@ -69,11 +69,24 @@ def test_a_sampler_that_finds_no_frame_is_an_error() -> None:
         choose_frames(blink, Request(PATH, fps=1.0, sampler="released_rate"))
 
 
-def test_released_mvbench_outside_the_clip_is_an_error_and_the_sound_rule_stays_inside() -> None:
-    with pytest.raises(VideoError, match=r"asks for frame 117 of 100 \(use the sampler 'mvbench'\)"):
-        choose_frames(TEN_SECONDS, Request(PATH, sampler="released_mvbench", start=12.0, end=14.0))
-    request = Request(PATH, sampler="mvbench", start=12.0, end=14.0)
-    assert choose_frames(TEN_SECONDS, request) == (99, 99, 99, 99)
+@pytest.mark.parametrize("sampler", ["mvbench", "released_mvbench"])
+def test_mvbench_reads_a_part_that_ends_after_the_clip_and_none_that_begins_after_it(sampler: str) -> None:
+    request = Request(PATH, sampler=sampler, start=8.0, end=14.0, num_frames=2)
+    assert choose_frames(TEN_SECONDS, request) == (84, 94)
+    with pytest.raises(PartOutsideError, match=r"ends after 10\.0 s, the clip was to start at 12\.0 s"):
+        choose_frames(TEN_SECONDS, Request(PATH, sampler=sampler, start=12.0, end=14.0))
+
+
+@pytest.mark.parametrize("sampler", ["mvbench", "released_mvbench"])
+def test_mvbench_reads_a_part_that_begins_a_frame_too_late_as_the_last_frame(sampler: str) -> None:
+    folder = Track([index / 3 for index in range(9)], fps=3.0, kind="folder")
+    assert choose_frames(folder, Request(PATH, sampler=sampler, start=3.2, end=4.0))[0] == 8
+
+
+def test_released_mvbench_may_leave_a_gif_by_its_own_rate() -> None:
+    gif = Track([index / 10 for index in range(100)], fps=10.0, kind="gif")
+    with pytest.raises(VideoError, match=r"asks for frame 121 of 100 \(use the sampler 'mvbench'\)"):
+        choose_frames(gif, Request(PATH, sampler="released_mvbench", start=5.0, end=6.0))
 
 
 def test_mvbench_takes_about_one_frame_a_second() -> None:

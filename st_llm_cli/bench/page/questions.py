@@ -22,7 +22,7 @@ STATES = {
     "right": "right",
     "wrong": "wrong",
     "unreadable": "not readable",
-    "failed": "not decodable",
+    "failed": "could not be shown",
     "none": "no verdict",
     "disagree": "scorers disagree",
 }

@@ -110,7 +110,7 @@ def _coverage(record: RunRecord) -> Html | None:
     """Name what is not part of the numbers, or part of them as wrong."""
     coverage = record.report.coverage
     lists = {
-        "Could not be decoded; counted as wrong": coverage.not_decoded,
+        "Could not be shown; counted as wrong": coverage.not_decoded,
         "Cannot be right as they stand in the file; left out": coverage.problems,
         "Without their clips; left out": {k: f"{v} questions" for k, v in coverage.missing.items()},
         "Tasks without questions": dict.fromkeys(coverage.absent, "not in the folder"),
