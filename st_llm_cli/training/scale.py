@@ -27,6 +27,7 @@ from st_llm_cli.training.build_locks import not_built, remove_left_locks
 
 log = logging.getLogger(__name__)
 
+INSTALL = "pip install 'stllm[train]'"
 SHORTEST = '{"zero_optimization": {"stage": 2}}, beside what else it holds'
 
 
@@ -66,6 +67,8 @@ def prepare_environment(stages: Iterable[Train]) -> None:
         TrainingError: If something is not installed.
         RecipeError: If a DeepSpeed configuration cannot be read.
     """
+    if importlib.util.find_spec("accelerate") is None:
+        raise TrainingError("accelerate is not installed", where="training", fix=INSTALL)
     stages = list(stages)
     for stage in stages:
         _check_precision(stage)
@@ -199,7 +202,7 @@ def _check_precision(stage: Train) -> None:
 def _check_deepspeed(stages: list[Train]) -> None:
     where = f"stage '{stages[0].name}', deepspeed: {stages[0].deepspeed}"
     if importlib.util.find_spec("deepspeed") is None:
-        raise TrainingError("DeepSpeed is not installed", where=where, fix="pip install 'stllm[train]'")
+        raise TrainingError("DeepSpeed is not installed", where=where, fix=INSTALL)
     if _has_gpu() and not any(offloads(stage) for stage in stages):
         return
     scripts = sysconfig.get_path("scripts")

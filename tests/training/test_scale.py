@@ -199,9 +199,15 @@ def test_what_is_compiled_first_is_said_once(
     assert "compiles" not in caplog.text
 
 
-def test_missing_deepspeed_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"DeepSpeed is not installed \(pip install 'stllm\[train\]'\)"):
+@pytest.mark.parametrize("missing", ["accelerate", "DeepSpeed"])
+def test_what_only_training_needs_is_named_with_the_extra(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        scale.importlib.util, "find_spec", lambda name: None if name == missing.lower() else 1
+    )
+    said = rf"{missing} is not installed \(pip install 'stllm\[train\]'\)"
+    with pytest.raises(TrainingError, match=said):
         prepare_environment([stage(deepspeed="zero3")])
 
 
