@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from st_llm_cli.stages.feature_jobs import Job
     from st_llm_cli.stages.plan_features import Plan
     from st_llm_cli.stages.share import Share
+    from st_llm_cli.stages.skipped_clips import Ledger
     from st_llm_cli.stages.video_model import VideoModel
     from st_llm_cli.tokens.store import TokenCache
     from st_llm_cli.video.request import Request
@@ -145,6 +146,7 @@ def extract_features(
     from st_llm_cli.stages.extract_features import Wish
     from st_llm_cli.stages.feature_jobs import Job
     from st_llm_cli.stages.share import share_of
+    from st_llm_cli.stages.skipped_clips import Ledger
 
     if on_error not in ("skip", "fail"):
         raise UsageError(f"unknown choice '{on_error}'", where="--on-error", fix="skip or fail")
@@ -159,15 +161,16 @@ def extract_features(
     if opened is None:
         what = "the cache is turned off, and filling it is all this command does"
         raise UsageError(what, where="--cache", fix="name a folder")
+    ledger = Ledger(skipped, share)
+    if not dry_run:
+        ledger.check(map(Path, sources))  # before the long wait
     loaded = _load(model_for(model, recipe), device, dtype, opened, share)
     jobs = jobs_of(sources, recipe, bench, wish, loaded, opened, is_result=model is not None)
     jobs = [Job(job.tokens, own_of(job.requests, share)) for job in jobs]
     if dry_run:
         _show_plans(jobs, wish, as_json)
-        return
-    if share is not None and share.count > 1:
-        skipped = skipped.with_stem(f"{skipped.stem}-{share.index + 1}of{share.count}")
-    _extract(jobs, opened, wish, skipped, as_json)
+    else:
+        _extract(jobs, opened, wish, ledger, as_json)
 
 
 def _load(model: str, device: str, dtype: str, cache: TokenCache, share: Share | None) -> VideoModel:
@@ -177,15 +180,16 @@ def _load(model: str, device: str, dtype: str, cache: TokenCache, share: Share |
     return load_model(model, device=device_of(share, device), dtype=dtype, cache=cache)
 
 
-def _extract(jobs: list[Job], cache: TokenCache, wish: Wish, skipped: Path, as_json: bool) -> None:
-    from st_llm_cli.stages.extract_features import Ledger
+def _extract(jobs: list[Job], cache: TokenCache, wish: Wish, ledger: Ledger, as_json: bool) -> None:
     from st_llm_cli.stages.feature_jobs import run_jobs
 
-    ledger = Ledger(skipped)
     began = time.monotonic()
     count = sum(len(job.requests) for job in jobs)
     try:
-        with progress_of(count, "extracting", beside=lambda: size_text(cache.use.bytes_written)) as progress:
+        with (
+            ledger,
+            progress_of(count, "extracting", beside=lambda: size_text(cache.use.bytes_written)) as progress,
+        ):
 
             def report(outcome: Outcome) -> None:
                 progress.step(str(outcome.video))
@@ -196,9 +200,7 @@ def _extract(jobs: list[Job], cache: TokenCache, wish: Wish, skipped: Path, as_j
     except KeyboardInterrupt:
         note("interrupted; what is finished is kept, the same command goes on")
         raise
-    finally:
-        ledger.close()
-    _show_tally(tally, cache, time.monotonic() - began, skipped, as_json)
+    _show_tally(tally, cache, time.monotonic() - began, ledger.path, as_json)
     if tally.skipped and tally.skipped == count:
         raise typer.Exit(1)
 

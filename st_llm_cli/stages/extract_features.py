@@ -10,7 +10,6 @@ accelerator, one thread keeps it busy.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -256,43 +255,3 @@ class _Run:
         if most is not None and self.tally.skipped > most:
             what = f"{self.tally.skipped} clips failed, and at most {most} may"
             raise DataError(what, where=str(outcome.video), fix="look at the ledger, or raise --max-failures")
-
-
-class Ledger:
-    """Names what was skipped and why, a line each; there is no file if nothing was.
-
-    Args:
-        path: The file. One of an earlier run is removed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: TextIO | None = None
-        path.unlink(missing_ok=True)
-
-    def add(self, outcome: Outcome) -> None:
-        """Write down a clip that was skipped.
-
-        Raises:
-            DataError: If the ledger cannot be written.
-        """
-        assert outcome.error is not None
-        row = {
-            "file": str(outcome.video),
-            "reason": str(outcome.error),
-            "kind": type(outcome.error).__name__,
-            "seconds": round(outcome.seconds, 2),
-        }
-        try:
-            if self._file is None:
-                self._file = self.path.open("w", encoding="utf-8")
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            self._file.flush()
-        except OSError as error:
-            what = f"the ledger cannot be written: {error.strerror}"
-            raise DataError(what, where=str(self.path), fix="name another file with --skipped") from error
-
-    def close(self) -> None:
-        """Close the file, if there is one."""
-        if self._file is not None:
-            self._file.close()

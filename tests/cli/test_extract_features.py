@@ -59,6 +59,29 @@ def test_run_without_a_failure_leaves_no_ledger(extract: Stllm, clips: Path, tmp
     assert not (tmp_path / "skipped.jsonl").exists()
 
 
+WRONG_LEDGERS = {
+    "list.txt": "is among the inputs: list.txt",
+    "notes.jsonl": "is not the ledger of an earlier",
+    "folder": "is a folder",
+    "none/skipped.jsonl": "cannot be written: No such file or directory",
+}
+
+
+@pytest.mark.parametrize("given", WRONG_LEDGERS)
+def test_ledger_that_must_not_be_written_is_refused_before_anything_is_loaded(
+    given: str, stllm: Stllm, with_a_bad_one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.jsonl").write_text("{}\n")
+    (tmp_path / "folder").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    ran = stllm("extract-features", "list.txt", "--skipped", given, "--model", "no such model")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"stllm: error: --skipped {given}: ")
+    assert WRONG_LEDGERS[given] in ran.err
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
 def test_failure_ends_the_run_where_asked(extract: Stllm, with_a_bad_one: Path) -> None:
     ran = extract(with_a_bad_one, "--on-error", "fail")
     assert ran.code == 1

@@ -1,4 +1,3 @@
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.world import make_scene
 from st_llm_cli.stages import extract_features
 from st_llm_cli.stages.clip_tokens import ClipTokens
-from st_llm_cli.stages.extract_features import Ledger, Outcome, Tally, Wish, extract, request_for
+from st_llm_cli.stages.extract_features import Outcome, Tally, Wish, extract, request_for
 from st_llm_cli.stages.plan_features import check, plan
 from st_llm_cli.stages.video_model import load_model
 from st_llm_cli.tokens import media
@@ -236,28 +235,6 @@ def test_batches_are_filled_across_clips_and_never_overfull(
     passes.clear()
     run(tokens, videos[:1], Wish(num_frames=9, batch_frames=4))
     assert passes == [4, 4, 1]
-
-
-def test_ledger_has_a_line_for_each_clip_skipped(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "skipped.jsonl")
-    assert not ledger.path.exists()
-    ledger.add(Outcome(Path("ä.mp4"), NotAVideoError("the file is empty", where="ä.mp4"), 1.234))
-    ledger.close()
-    (row,) = map(json.loads, ledger.path.read_text(encoding="utf-8").splitlines())
-    assert row == {
-        "file": "ä.mp4",
-        "reason": "ä.mp4: the file is empty",
-        "kind": "NotAVideoError",
-        "seconds": 1.23,
-    }
-    Ledger(tmp_path / "skipped.jsonl")
-    assert not ledger.path.exists()
-
-
-def test_ledger_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "no folder" / "skipped.jsonl")
-    with pytest.raises(DataError, match="the ledger cannot be written: No such file or directory"):
-        ledger.add(Outcome(Path("a.mp4"), NotAVideoError("the file is empty")))
 
 
 def test_check_reads_and_keeps_nothing(videos: list[Path]) -> None:
