@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from st_llm_cli.bench.files import Row, name_problem, text_in
+from st_llm_cli.bench.files import Row, name_problem, part_problem, text_in
 from st_llm_cli.bench.sample import LETTERS, Media, Sample
 from st_llm_cli.errors import DataError
 
@@ -65,11 +65,16 @@ def choice_sample(id: str, task: str, row: Row, media: Sequence[Media], where: s
     """
     question, answer = text_in(row, "question", where), text_in(row, "answer", where)
     candidates = candidates_in(row, where)
-    problem = next(filter(None, (name_problem(clip.name) for clip in media)), None)
+    problem = next(filter(None, map(_media_problem, media)), None)
     if answer not in candidates:
         problem = f"its answer '{answer}' is none of the candidates"
     prompt = question_block(question, candidates)
     return Sample(id, task, "choice", tuple(media), question, prompt, answer, candidates, problem=problem)
+
+
+def _media_problem(media: Media) -> str | None:
+    # MVBench had a row from 7.5 s to 7.5 s until June 2024, which is no reason to refuse the rest.
+    return name_problem(media.name) or part_problem(media.start_seconds, media.end_seconds)
 
 
 def options_prompt(sample: Sample) -> str:

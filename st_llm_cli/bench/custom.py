@@ -17,6 +17,7 @@ from st_llm_cli.bench.files import (
     Row,
     find_media,
     name_problem,
+    part_problem,
     rate_in,
     read_rows,
     read_text,
@@ -39,7 +40,7 @@ def load(data: Path) -> Loaded:
         data: Folder or `.jsonl` file; clips of a file are looked for beside it.
 
     Raises:
-        DataError: If there are no questions, one lacks something, or two have the same id.
+        DataError: If there are no questions, one cannot be asked as it stands, or two have the same id.
     """
     samples = _from_lines(data) if data.is_file() else _from_folder(data)
     if not samples:
@@ -99,6 +100,10 @@ def _find(folder: Path, task: str, name: str, row: Row, where: str) -> Media:
     if name_problem(name):
         return Media(name, None)
     start, end = seconds_in(row, "start", where), seconds_in(row, "end", where)
+    problem = part_problem(start, end)
+    if problem is not None:
+        fix = "write seconds from 0, 'start' before 'end', or leave out both for the whole clip"
+        raise DataError(problem, where=where, fix=fix)
     inside = (
         folder / "video" / name,
         folder / "video" / task / name,

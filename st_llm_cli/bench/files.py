@@ -138,6 +138,16 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def part_problem(start: float | None, end: float | None) -> str | None:
+    """Say what is wrong with the seconds of the part that a question is about; None if nothing."""
+    begin = start or 0.0
+    if not 0 <= begin < math.inf:
+        return f"its part starts at {begin:g} s"
+    if end is not None and not begin < end < math.inf:
+        return f"its part goes from {begin:g} s to {end:g} s"
+    return None
+
+
 def find_media(
     name: str,
     places: Iterable[Path],

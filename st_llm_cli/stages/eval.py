@@ -253,7 +253,7 @@ def predict(
     """
     single: list[tuple[Sample, Any]] = []
     for own, clip in _clips(model, plan, samples):
-        if isinstance(clip, VideoError | UsageError):  # the question's own seconds may be the mistake
+        if isinstance(clip, VideoError):
             for sample in own:
                 yield Prediction(sample, None, error=f"{type(clip).__name__}: {clip.what}")
         elif isinstance(clip, StllmError):

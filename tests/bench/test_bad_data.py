@@ -188,6 +188,40 @@ def test_time_beyond_all_numbers_is_named(start: int, tmp_path: Path) -> None:
     )
 
 
+NO_PARTS = [
+    ({"start": 5, "end": 1}, "its part goes from 5 s to 1 s"),
+    ({"start": 2, "end": 2}, "its part goes from 2 s to 2 s"),
+    ({"end": 0}, "its part goes from 0 s to 0 s"),
+    ({"start": 1, "end": float("inf")}, "its part goes from 1 s to inf s"),
+    ({"start": -1, "end": 1}, "its part starts at -1 s"),
+    ({"start": float("nan")}, "its part starts at nan s"),
+]
+
+
+@pytest.mark.parametrize(("times", "what"), NO_PARTS)
+def test_seconds_that_are_no_part_of_a_clip_are_named_in_questions_of_ones_own(
+    times: dict[str, float], what: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.jsonl"
+    for row in (CHOICE, {key: CHOICE[key] for key in CHOICE if key != "candidates"}):
+        file.write_text(f"{json.dumps(CHOICE)}\n{json.dumps({**row, **times})}\n")
+        with pytest.raises(DataError) as caught:
+            BENCHMARKS["custom"].load(file)
+        fix = "write seconds from 0, 'start' before 'end', or leave out both for the whole clip"
+        assert str(caught.value) == f"{file}:2: {what} ({fix})"
+
+
+@pytest.mark.parametrize(("times", "what"), NO_PARTS)
+@pytest.mark.parametrize("benchmark", ["mvbench", "tvbench"])
+def test_seconds_that_are_no_part_of_a_clip_are_a_counted_row_in_published_questions(
+    benchmark: str, times: dict[str, float], what: str, tmp_path: Path
+) -> None:
+    table = tmp_path / "json" / "action_sequence.json"
+    table.parent.mkdir()
+    table.write_text(json.dumps([{**CHOICE, **times}, {**CHOICE, "start": 1.0, "end": 2.0}, CHOICE]))
+    assert [each.problem for each in BENCHMARKS[benchmark].load(tmp_path).samples] == [what, None, None]
+
+
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "3", True])
 def test_rate_that_no_folder_of_pictures_can_have_is_named(fps: Any, tmp_path: Path) -> None:
     own = SETS["custom lines"]
