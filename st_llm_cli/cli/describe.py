@@ -43,6 +43,7 @@ from st_llm_cli.model.generation import generation_of
 if TYPE_CHECKING:
     from st_llm_cli.stages.describe import Answerer, Description, VideoDone, Wish
     from st_llm_cli.stages.description_file import DescriptionFile
+    from st_llm_cli.stages.video_model import VideoModel
 
 FORMAT_NAMES = ("text", "jsonl", "csv", "srt", "vtt")
 DEFAULT_PROMPT = "Describe the video."
@@ -147,6 +148,7 @@ def describe(
 
         possible = replace(wish, most_frames=check_model(model, wish, compat))
         answerer = load_model(model, device=device, dtype=dtype, cache=tokens, compat=compat)
+        _name_unknown_words(answerer, wish.prompt)
         return answerer, possible
 
     if output is not None:
@@ -168,6 +170,14 @@ def describe(
     note_use(tokens)
     if failed:
         raise typer.Exit(1)
+
+
+def _name_unknown_words(model: VideoModel, prompt: str) -> None:
+    from st_llm_cli.model.prompt import unknown_words
+
+    if unknown := unknown_words(model.tokenizers.language, prompt):
+        words = ", ".join(map(repr, unknown))
+        note(f"the model does not know {words}: put the question in other words")
 
 
 def stream_one(model: Answerer, video: Path, wish: Wish) -> int:

@@ -254,6 +254,14 @@ def text_ids(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
+def unknown_words(tokenizer: Any, text: str) -> list[str]:
+    """Words of a text that a model cannot tell from each other, because its tokenizer has none for them."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None:
+        return []
+    return [word for word in dict.fromkeys(text.split()) if unknown in text_ids(tokenizer, word)]
+
+
 def clean_reply(text: str) -> str:
     """Cut a decoded reply down to the answer: up to the first `###`, after the last `Assistant:`."""
     return text.split("###")[0].split("Assistant:")[-1].strip()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.model.generation import Generation
-from st_llm_cli.model.prompt import text_ids
+from st_llm_cli.model.prompt import unknown_words
 from st_llm_cli.model.session import Session, ShownClip, Turn
 from st_llm_cli.stages.limits import check_num_frames, most_frames
 from st_llm_cli.video.clip import Clip
@@ -174,6 +174,10 @@ class Chat:
             found += self._doubts_about_turn(self.turns[-1], generation)
         return found
 
+    def unknown_words(self, question: str) -> list[str]:
+        """Words of a question that the model does not know."""
+        return unknown_words(self.model.tokenizers.language, question)
+
     def _look(self, view: View, instead_of: Seen | None) -> Seen:
         began = perf_counter()
         most = most_frames(self.model.model.config)
@@ -233,13 +237,7 @@ class Chat:
             yield f"{what}: try /frames {wanted}, or a part of it with /clip."
 
     def _doubts_about_turn(self, turn: Turn, generation: Generation) -> Iterator[str]:
-        tokenizer = self.model.tokenizers.language
-        unknown = [
-            word
-            for word in turn.question.split()
-            if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in text_ids(tokenizer, word)
-        ]
-        if unknown:
+        if unknown := self.unknown_words(turn.question):
             yield f"It does not know {', '.join(map(repr, unknown))}: put the question in other words."
         if not turn.answer.strip():
             yield "The last answer is empty: put the question in other words."

@@ -64,6 +64,11 @@ def test_standard_input_is_read_line_by_line(stllm: Stllm, micro: Path, clips: P
     assert ran.out == asked.out
 
 
+def test_words_that_the_model_does_not_know_are_named(stllm: Stllm, micro: Path, clips: Path) -> None:
+    ran = stllm("chat", clips / "a.mp4", "-m", micro, "-q", "What zebra moves")
+    assert ran.err == "stllm: the model does not know 'zebra'; put the question in other words\n"
+
+
 def test_machines_get_an_object_a_line(stllm: Stllm, micro: Path, clips: Path, pipe) -> None:  # type: ignore[no-untyped-def]
     pipe(b"What moves?\n\xff\xfe\n")
     ran = stllm("chat", clips / "a.mp4", "-m", micro, "--json", "--max-new-tokens", "1")

@@ -120,6 +120,11 @@ def test_missing_video_of_a_list_is_named_at_the_end(describe: Stllm, clips: Pat
     assert f"{clips}/gone.mp4: " in ran.err
 
 
+def test_words_that_the_model_does_not_know_are_named(describe: Stllm, clips: Path) -> None:
+    ran = describe(clips / "a.mp4", "--prompt", "What zebra moves zebra")
+    assert "stllm: the model does not know 'zebra': put the question in other words\n" in ran.err
+
+
 def test_progress_is_told_on_standard_error_only(describe: Stllm, clips: Path) -> None:
     ran = describe(clips, "--json")
     assert "stllm: describing: 3/3" in ran.err
