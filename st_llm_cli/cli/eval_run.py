@@ -45,9 +45,12 @@ def keep_command(folder: Path, device: str) -> None:
 def answer_questions(job: Job, share: Share | None, workers: int) -> tuple[Result, dict[str, Result]] | None:
     """Have the questions answered, also under controls; None where other processes still owe answers."""
     from st_llm_cli.stages.eval_job import answer_job, answers_of, results_of
+    from st_llm_cli.stages.prediction_file import refuse_foreign
     from st_llm_cli.stages.workers import answer_with_workers
 
-    total = answers_of(job)  # what is wrong with the data is said before the model's long wait
+    # What is wrong with the data or the folder is said before the model's long wait.
+    total = answers_of(job)
+    refuse_foreign(job.folder)
     if share is not None:
         total = max(1, total // share.count)
         note(f"share {share.index + 1} of {share.count} ({share.by}), about {total} answers")

@@ -51,10 +51,11 @@ class PredictionFile:
         """Open the file, keep what an earlier run wrote whole, remove a line it left half-written.
 
         Raises:
-            UsageError: If the folder cannot be written, holds a run of other settings, or another process
-                writes the same file.
+            UsageError: If the folder cannot be written, holds a run of other settings or no run at all, or
+                another process writes the same file.
             DataError: If a line of the earlier run is damaged.
         """
+        refuse_foreign(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._claim()
@@ -68,8 +69,7 @@ class PredictionFile:
                 self._file.close()
                 raise
         except OSError as error:
-            what = f"cannot be written: {error.strerror}"
-            raise UsageError(what, where=str(self.folder), fix="choose another --output") from error
+            raise _cannot_write(self.folder, error) from error
         return self
 
     def __exit__(
@@ -107,11 +107,8 @@ class PredictionFile:
         self._synchronised = time.monotonic()
 
     def _claim(self) -> None:
-        path, had_predictions = self.folder / SETTINGS_NAME, (self.folder / NAME).exists()
+        path = self.folder / SETTINGS_NAME
         if not path.exists():
-            if had_predictions:
-                what = "holds predictions, and nothing that says how they were made"
-                raise UsageError(what, where=str(self.folder), fix="choose another --output")
             _replace(path, (json.dumps(self.settings, indent=1) + "\n").encode())
         try:
             earlier = parse_json(path.read_text(encoding="utf-8"))
@@ -123,6 +120,33 @@ class PredictionFile:
             changes = ", ".join(f"{key} was {earlier.get(key)!r}, is {now.get(key)!r}" for key in keys)
             fix = "choose another --output, or repeat those settings"
             raise UsageError(f"holds a run of other settings: {changes}", where=str(self.folder), fix=fix)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that holds something and is no run's, before anything is written to it.
+
+    Raises:
+        UsageError: If so, or if it cannot be looked into.
+    """
+    try:
+        held = [path.name for path in folder.iterdir() if not path.match(f"{SETTINGS_NAME}.*.part")]
+        # Looked for last: a process that began the run meanwhile has written its settings first.
+        if not held or (folder / SETTINGS_NAME).exists():
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    if NAME in held:
+        what = "holds predictions, and nothing that says how they were made"
+        raise UsageError(what, where=str(folder), fix="choose another --output")
+    what = "exists, and is not a run folder"
+    raise UsageError(what, where=str(folder), fix="give a new folder as --output")
+
+
+def _cannot_write(folder: Path, error: OSError) -> UsageError:
+    what = f"cannot be written: {error.strerror}"
+    return UsageError(what, where=str(folder), fix="choose another --output")
 
 
 def part_name(share: Share) -> str:

@@ -97,6 +97,14 @@ def test_clips_that_cannot_be_read_are_named(evaluate: Stllm, clips: Path, tmp_p
     assert line.startswith("stllm: 2 of 3 clips, the first: ") and "text.mp4: NotAVideoError: " in line
 
 
+def test_folder_of_other_things_is_refused_before_a_model_is_loaded(stllm: Stllm, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    asked = ("--bench", "tvbench", "--data", MINI / "tvbench", "--model", tmp_path / "nowhere")
+    ran = stllm("eval", *asked, "--output", tmp_path)
+    assert ran.code == 2 and f"{tmp_path}: exists, and is not a run folder (give a new" in ran.err
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
 def test_json_is_the_scores_file(evaluate: Stllm, tmp_path: Path) -> None:
     ran = evaluate("--bench", "tvbench", "--data", MINI / "tvbench", "--json", "--limit", "4")
     assert ran.code == 0, ran.err

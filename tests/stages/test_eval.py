@@ -347,6 +347,23 @@ def test_shapes_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "shapes").rglob("*")}
 
 
+def test_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    output = tmp_path / "own"
+    output.mkdir()
+    (output / "scores.csv").write_text("mine")
+    with pytest.raises(UsageError) as caught:
+        run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), output)
+    assert str(caught.value) == f"{output}: exists, and is not a run folder (give a new folder as --output)"
+    assert [path.name for path in output.iterdir()] == ["scores.csv"]
+
+
+@pytest.mark.parametrize("left", [(), ("settings.json.41.part",)])
+def test_folder_of_a_run_killed_at_its_start_goes_on(left: tuple[str, ...], tmp_path: Path) -> None:
+    for name in left:
+        (tmp_path / name).touch()
+    assert run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), tmp_path).predictions
+
+
 def test_file_that_cannot_be_written_is_a_wrong_output(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be written"), PredictionFile(tmp_path / "file", {}):
