@@ -100,13 +100,15 @@ def jobs_of(
     from st_llm_cli.stages.eval_plan import Plan
     from st_llm_cli.stages.extract_features import request_for
     from st_llm_cli.stages.feature_jobs import Job, benchmark_requests, recipe_jobs
+    from st_llm_cli.stages.limits import most_frames
 
     if recipe is not None:
         return recipe_jobs(recipe, model.model, model.folder, cache, is_result=is_result)
     assert model.tokens is not None, "the model was loaded with a cache"
     if bench is None:
         videos = videos_in(sources)
-        requests = [request_for(video, wish, model.num_frames, model.transform) for video in videos]
+        most = most_frames(model.model.config)
+        requests = [request_for(video, wish, model.num_frames, model.transform, most) for video in videos]
         return [Job(model.tokens, requests)]
     plan = Plan(bench, Path(sources[0]).expanduser(), num_frames=wish.num_frames)
     requests, missing = benchmark_requests(plan, model.num_frames, model.transform)

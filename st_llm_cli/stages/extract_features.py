@@ -23,6 +23,7 @@ import torch
 
 from st_llm_cli.errors import DataError, StllmError, UsageError
 from st_llm_cli.stages.clip_tokens import Asked, ClipTokens
+from st_llm_cli.stages.limits import MOST_FRAMES
 from st_llm_cli.video.reader import DEFAULT_DEADLINE_SECONDS, read_clips
 from st_llm_cli.video.request import Request, check_request
 
@@ -91,7 +92,9 @@ class Tally:
             self.encoded += 1
 
 
-def request_for(video: Path, wish: Wish, num_frames: int, transform: Transform | None) -> Request:
+def request_for(
+    video: Path, wish: Wish, num_frames: int, transform: Transform | None, most_frames: int = MOST_FRAMES
+) -> Request:
     """Ask the video room for the frames of a clip.
 
     Args:
@@ -99,12 +102,21 @@ def request_for(video: Path, wish: Wish, num_frames: int, transform: Transform |
         wish: How it is read.
         num_frames: Where the wish names neither a number nor a rate.
         transform: What the model needs done to each picture.
+        most_frames: More of a clip, which a rate can give, no model or not this one can read.
 
     Raises:
         UsageError: If no video could give what is wished for.
     """
     count = wish.num_frames if wish.num_frames or wish.fps else num_frames
-    request = Request(video, num_frames=count, fps=wish.fps, transform=transform, reader=wish.reader)
+    request = Request(
+        video,
+        num_frames=count,
+        fps=wish.fps,
+        # As `stllm describe` asks: one more tells that there are too many, without reading them all.
+        max_frames=most_frames + 1 if wish.fps else None,
+        transform=transform,
+        reader=wish.reader,
+    )
     check_request(request)
     return request
 
@@ -201,9 +213,8 @@ class _Run:
 
     def take(self, asked: Asked, clip: Clip | StllmError, seconds: float) -> None:
         """Take in a clip that was read, or the error that stands for it."""
-        if not isinstance(clip, StllmError) and self.tokens.has_too_many_frames(clip):
-            what = f"{len(clip.frames)} frames are more than the model tells apart"
-            clip = UsageError(what, where=str(asked.request.path), fix="ask for fewer frames")
+        if not isinstance(clip, StllmError):
+            clip = self._too_many_frames(asked.request, clip) or clip
         if isinstance(clip, StllmError):
             self.through(Outcome(asked.request.path, clip, seconds))
             return
@@ -212,6 +223,17 @@ class _Run:
         self.waiting.append((asked, clip))
         if self._frames_waiting() >= self.batch_frames:
             self.encode_waiting()
+
+    def _too_many_frames(self, request: Request, clip: Clip) -> UsageError | None:
+        """Say that a clip has more frames than the model reads, if it has."""
+        where, most = str(request.path), request.max_frames
+        if most is not None and len(clip.frames) >= most:
+            what = f"gives more than the {most - 1} frames that this model reads"
+            return UsageError(what, where=where, fix="lower the rate")
+        if self.tokens.has_too_many_frames(clip):
+            what = f"{len(clip.frames)} frames are more than the model tells apart"
+            return UsageError(what, where=where, fix="ask for fewer frames")
+        return None
 
     def _frames_waiting(self) -> int:
         return sum(len(clip.frames) for _, clip in self.waiting)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from st_llm_cli.errors import DamagedVideoError, PartOutsideError, VideoError
-from st_llm_cli.video.request import DEFAULT_NUM_FRAMES, Request
+from st_llm_cli.video.request import DEFAULT_NUM_FRAMES, MOST_FRAMES, Request
 from st_llm_cli.video.sampling import (
     BOUNDED_SAMPLERS,
     SAMPLERS,
     SEEDED_SAMPLERS,
     at_rate,
     released_rate,
-    uniform,
 )
 
 # Matroska keeps times in whole milliseconds: "from 1.0 s" must find a frame written down as 1.001 s.
@@ -125,15 +124,15 @@ def _positions(track: Track, candidates: Sequence[int], request: Request) -> lis
 
 
 def _positions_at_rate(track: Track, candidates: Sequence[int], request: Request, fps: float) -> list[int]:
-    if request.sampler == "released_rate":
-        return released_rate(len(candidates), track.fps, fps, request.max_frames)
     start = request.start or 0.0
     end = track.duration_seconds if request.end is None else min(request.end, track.duration_seconds)
+    if request.max_frames is None and (end - start) * fps > MOST_FRAMES:
+        what = f"{fps:g} frames a second of {end - start:.1f} s are more than {MOST_FRAMES} frames"
+        raise VideoError(what, where=str(request.path), fix="lower `fps`, or limit it with `max_frames`")
+    if request.sampler == "released_rate":
+        return released_rate(len(candidates), track.fps, fps, request.max_frames)
     times = [track.times_seconds[index] - start for index in candidates]
-    picks = at_rate(times, end - start, fps)
-    if request.max_frames is not None and len(picks) > request.max_frames:
-        picks = [picks[kept] for kept in uniform(len(picks), request.max_frames)]
-    return picks
+    return at_rate(times, end - start, fps, request.max_frames)
 
 
 def _choose_by_seconds(track: Track, request: Request) -> list[int]:

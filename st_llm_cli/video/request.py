@@ -12,6 +12,10 @@ from st_llm_cli.video.sampling import BOUNDED_SAMPLERS, SAMPLERS, SEEDED_SAMPLER
 from st_llm_cli.video.transform import Transform
 
 DEFAULT_NUM_FRAMES = 16
+MOST_FRAMES = 1_000_000
+"""Most frames of one clip, 9 hours at 30 a second: numbers beyond are slips, and would fill the memory."""
+HIGHEST_FPS = 1e12
+"""Above all rates that mean something, and low enough for its periods to be counted."""
 READER_NAMES = ("pyav", "torchcodec", "decord")
 SAMPLER_NAMES = (*SAMPLERS, *SEEDED_SAMPLERS, *BOUNDED_SAMPLERS, "released_rate")
 
@@ -93,12 +97,16 @@ def _check_count(request: Request) -> None:
     for name, value in (("num_frames", request.num_frames), ("max_frames", request.max_frames)):
         if value is not None and value < 1:
             raise UsageError(f"{value} frames were asked for", where=name, fix="ask for at least 1")
+        if value is not None and value > MOST_FRAMES:
+            what = f"{value} frames were asked for"
+            raise UsageError(what, where=name, fix=f"ask for at most {MOST_FRAMES}")
 
 
 def _check_rate(request: Request) -> None:
     for name, value in (("fps", request.fps), ("folder_fps", request.folder_fps)):
-        if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"a rate of {value} frames per second", where=name, fix="give a number above 0")
+        if value is not None and not 0 < value <= HIGHEST_FPS:
+            fix = f"give a number above 0, and at most {HIGHEST_FPS:g}"
+            raise UsageError(f"a rate of {value} frames per second", where=name, fix=fix)
     if request.fps is not None and request.sampler not in ("uniform", "released_rate"):
         raise UsageError(
             f"the sampler '{request.sampler}' counts frames, it does not go by a rate",

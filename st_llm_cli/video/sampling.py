@@ -57,7 +57,9 @@ def random_in_parts(total_frames: int, num_frames: int, seed: int) -> list[int]:
     return [generator.randrange(low, max(high, low + 1)) for low, high in pairwise(bounds)]
 
 
-def at_rate(times_seconds: Sequence[float], duration_seconds: float, fps: float) -> list[int]:
+def at_rate(
+    times_seconds: Sequence[float], duration_seconds: float, fps: float, max_frames: int | None = None
+) -> list[int]:
     """Take the frame on screen in the middle of each period of 1/fps seconds, at least one.
 
     Goes by the frames' own times, so that a variable frame rate is sampled evenly in time.
@@ -66,6 +68,7 @@ def at_rate(times_seconds: Sequence[float], duration_seconds: float, fps: float)
         times_seconds: When each frame appears, ascending, the first at or before 0.
         duration_seconds: When the last frame disappears.
         fps: Frames wanted per second, above 0.
+        max_frames: Longest answer, taken from periods evenly spread; None for no limit.
 
     Returns:
         Frame numbers, ascending; the same one again where the clip has fewer frames than asked.
@@ -80,8 +83,10 @@ def at_rate(times_seconds: Sequence[float], duration_seconds: float, fps: float)
     if not times_seconds or fps <= 0:
         raise ValueError(f"{len(times_seconds)} frames at {fps} frames per second: neither may be 0 or less")
     # Times carry the rounding of the file's clock: 2.9999 s at 1 fps are three periods, not two.
-    periods = max(1, int(duration_seconds * fps + 1e-3))
-    middles = [(period + 0.5) / fps for period in range(periods)]
+    count = max(1, int(duration_seconds * fps + 1e-3))
+    # Chosen before any is looked at: a rate can give more periods than memory holds.
+    periods = range(count) if max_frames is None else uniform(count, min(count, max_frames))
+    middles = [(period + 0.5) / fps for period in periods]
     return [max(0, bisect_right(times_seconds, middle + 1e-6) - 1) for middle in middles]
 
 
@@ -320,8 +325,11 @@ def released_rate(
             f"{total_frames} frames at {source_fps} per second, {fps} wanted: none may be 0 or less"
         )
     period = 1 / fps
+    stop = float(total_frames) / source_fps + period / 2
+    if max_frames is not None:  # where it stops does not change the steps before
+        stop = min(stop, (max_frames + 1) * period)
     # numpy's own arange and rounding, not ours: where a step ends exactly on the border, their error decides.
-    middles = np.arange(0 + period / 2, float(total_frames) / source_fps + period / 2, period)
+    middles = np.arange(0 + period / 2, stop, period)
     picks = [int(pick) for pick in np.around(middles * source_fps).astype(int) if pick < total_frames]
     return picks[:max_frames]
 

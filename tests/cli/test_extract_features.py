@@ -45,6 +45,14 @@ def test_describing_finds_what_was_extracted(
     assert "cache: 3 hits, 0 misses" in stllm("describe", clips, *options).err
 
 
+def test_describing_at_a_rate_finds_what_was_extracted_at_it(
+    extract: Stllm, stllm: Stllm, clips: Path, micro: Path, tmp_path: Path
+) -> None:
+    extract(clips, "--fps", "2")
+    options = ("--model", micro, "--cache", tmp_path / "cache", "--max-new-tokens", "2", "--fps", "2")
+    assert "cache: 3 hits, 0 misses" in stllm("describe", clips, *options).err
+
+
 def test_bad_clip_is_skipped_and_written_down(extract: Stllm, with_a_bad_one: Path, tmp_path: Path) -> None:
     ran = extract(with_a_bad_one, "--json")
     assert ran.code == 0, ran.err

@@ -274,6 +274,17 @@ def test_plan_without_a_readable_clip_is_an_error(tokens: ClipTokens, videos: li
         plan(tokens, wanted([videos[2]]), Wish())
 
 
+def test_rate_that_gives_more_frames_than_the_model_reads_skips_the_clip(
+    tokens: ClipTokens, videos: list[Path]
+) -> None:
+    outcomes: list[Outcome] = []
+    wish = Wish(fps=1e9)
+    asked = [request_for(videos[0], wish, 4, ResizeCenterCrop(28), most_frames=6)]
+    assert extract(tokens, asked, wish, outcomes.append) == Tally(skipped=1)
+    said = f"{videos[0]}: gives more than the 6 frames that this model reads (lower the rate)"
+    assert str(outcomes[0].error) == said
+
+
 def test_number_of_frames_is_the_models_unless_wished_otherwise(videos: list[Path]) -> None:
     def frames(wish: Wish) -> tuple[int | None, float | None]:
         request = request_for(videos[0], wish, 4, None)

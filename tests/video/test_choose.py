@@ -58,6 +58,19 @@ def test_max_frames_are_spread_over_the_whole_part() -> None:
     assert choose_frames(TEN_SECONDS, Request(PATH, fps=1.0, max_frames=2)) == (25, 75)
 
 
+@pytest.mark.parametrize("sampler", ["uniform", "released_rate"])
+def test_a_rate_of_more_frames_than_anyone_looks_at_is_an_error(sampler: str) -> None:
+    with pytest.raises(VideoError) as caught:
+        choose_frames(TEN_SECONDS, Request(PATH, fps=1e9, sampler=sampler))
+    what = "1e+09 frames a second of 10.0 s are more than 1000000 frames"
+    assert str(caught.value) == f"dog.mp4: {what} (lower `fps`, or limit it with `max_frames`)"
+
+
+@pytest.mark.parametrize(("sampler", "picks"), [("uniform", (25, 75)), ("released_rate", (0, 0))])
+def test_a_rate_of_any_height_can_be_limited(sampler: str, picks: tuple[int, ...]) -> None:
+    assert choose_frames(TEN_SECONDS, Request(PATH, fps=1e12, max_frames=2, sampler=sampler)) == picks
+
+
 def test_the_released_rate_cuts_the_rest_off() -> None:
     request = Request(PATH, fps=1.0, max_frames=2, sampler="released_rate")
     assert choose_frames(TEN_SECONDS, request) == (5, 15)

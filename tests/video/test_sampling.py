@@ -87,6 +87,21 @@ def test_rate_gives_frames_in_order_and_in_range(total: int, source_fps: float, 
     assert len(picks) == max(1, int(duration * fps + 1e-3))
 
 
+@given(total=COUNT, source_fps=FPS, fps=FPS, most=WANTED)
+def test_limited_rate_gives_frames_of_the_unlimited_one(
+    total: int, source_fps: float, fps: float, most: int
+) -> None:
+    total = min(total, 2000)
+    duration = total / source_fps
+    if duration * fps > 5000:
+        return
+    times = [index / source_fps for index in range(total)]
+    picks = at_rate(times, duration, fps)
+    kept = range(len(picks)) if len(picks) <= most else uniform(len(picks), most)
+    assert at_rate(times, duration, fps, most) == [picks[place] for place in kept]
+    assert released_rate(total, source_fps, fps, most) == released_rate(total, source_fps, fps)[:most]
+
+
 def test_rate_takes_the_middle_of_each_second() -> None:
     assert at_rate([index / 25 for index in range(75)], 3.0, 1.0) == [12, 37, 62]
 
