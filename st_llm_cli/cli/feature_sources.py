@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from st_llm_cli.recipe import Recipe
+    from st_llm_cli.stages.eval_plan import Plan
     from st_llm_cli.stages.extract_features import Wish
     from st_llm_cli.stages.feature_jobs import Job
     from st_llm_cli.stages.share import Share
@@ -112,7 +113,7 @@ def jobs_of(
         return [Job(model.tokens, requests)]
     plan = Plan(bench, Path(sources[0]).expanduser(), num_frames=wish.num_frames)
     requests, missing = benchmark_requests(plan, model.num_frames, model.transform)
-    _note_missing(bench, missing)
+    _note_missing(plan, missing)
     return [Job(model.tokens, requests)]
 
 
@@ -132,13 +133,15 @@ def requests_of(sources: list[str], recipe: Recipe | None, bench: str | None, wi
         return [request_for(video, wish, CHECK_FRAMES, crop) for video in videos_in(sources)]
     plan = Plan(bench, Path(sources[0]).expanduser(), num_frames=wish.num_frames)
     requests, missing = benchmark_requests(plan, CHECK_FRAMES, ResizeCenterCrop(side))
-    _note_missing(bench, missing)
+    _note_missing(plan, missing)
     return requests
 
 
-def _note_missing(bench: str, count: int) -> None:
+def _note_missing(plan: Plan, count: int) -> None:
+    from st_llm_cli.stages.eval_plan import check_command
+
     if count:
-        note(f"{count} clips of the benchmark are missing; `stllm eval --bench {bench} --check` lists them")
+        note(f"{count} clips of the benchmark are missing; `{check_command(plan)}` lists them")
 
 
 def own_of(items: Sequence[Item], share: Share | None) -> Sequence[Item]:

@@ -16,7 +16,7 @@ from st_llm_cli.bench.choice import PROMPT_STYLES, option_reply, options_prompt
 from st_llm_cli.bench.report import Report, report_of
 from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import StllmError, UsageError, VideoError
-from st_llm_cli.stages.eval_plan import Plan, askable, frames_of, load
+from st_llm_cli.stages.eval_plan import Plan, askable, check_command, frames_of, load
 from st_llm_cli.stages.prediction_file import SETTINGS_NAME, PredictionFile, collect
 from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.stages.run_folder import write_run_file
@@ -238,9 +238,8 @@ def _questions(plan: Plan, selected: Sequence[Sample]) -> list[Sample]:
     questions = askable(selected)
     if not questions:
         what = f"none of {len(selected)} questions can be asked: their clips are missing"
-        raise UsageError(
-            what, where=str(plan.data), fix="`stllm eval --check` says where they are looked for"
-        )
+        fix = f"`{check_command(plan)}` says where they are looked for"
+        raise UsageError(what, where=str(plan.data), fix=fix)
     return questions
 
 

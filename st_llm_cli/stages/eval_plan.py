@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,11 @@ def plan_of(stage: Evaluate) -> Plan:
         max_new_tokens=stage.max_new_tokens,
         world=stage.world,
     )
+
+
+def check_command(plan: Plan) -> str:
+    """The command that says which clips are missing, and where they are looked for."""
+    return f"stllm eval --bench {plan.benchmark} --data {shlex.quote(str(plan.data))} --check"
 
 
 def benchmark_named(name: str) -> Benchmark:

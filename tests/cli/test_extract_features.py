@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -238,3 +239,19 @@ def test_check_reads_the_clips_of_a_benchmark_and_of_a_recipe(
     ran = stllm("extract-features", tmp_path / "recipe.yaml", "--check")
     assert ran.code == 1
     assert "0 of 1 clips are sound" in ran.err
+
+
+def test_missing_clips_of_a_benchmark_are_named_by_the_command_that_is_hinted_at(
+    extract: Stllm, stllm: Stllm, benchmark: Path, tmp_path: Path
+) -> None:
+    folder = benchmark.rename(tmp_path / "my Vino")
+    hint = f"stllm eval --bench vinoground --data '{folder}' --check"
+    annotations = folder / "vinoground_textscore.json"
+    row = {"idx": "1_pos", "video_name": "none.mp4", "question": "Which?\n(A) x\n(B) y", "GT": "A"}
+    annotations.write_text(json.dumps([*json.loads(annotations.read_text()), row]))
+    assert f"1 clips of the benchmark are missing; `{hint}` lists them" in extract(folder).err
+    (folder / "vinoground_videos" / "a.mp4").unlink()
+    assert f"(`{hint}` says where they are looked for)" in extract(folder).err
+    hinted = stllm(*shlex.split(hint)[1:])
+    assert hinted.code == 1
+    assert str(folder / "vinoground_videos" / "a.mp4") in hinted.out

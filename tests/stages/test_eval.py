@@ -333,8 +333,10 @@ def test_missing_clips_are_listed_once_and_their_questions_left_out(tmp_path: Pa
 def test_nothing_to_ask_is_an_error(tmp_path: Path) -> None:
     data = custom(tmp_path, question(0))
     (tmp_path / "0.mp4").unlink()
-    with pytest.raises(UsageError, match="none of 1 questions can be asked"):
+    with pytest.raises(UsageError, match="none of 1 questions can be asked") as caught:
         run(Rote(), Plan("custom", data), tmp_path / "run")
+    command = f"stllm eval --bench custom --data {data} --check"
+    assert caught.value.fix == f"`{command}` says where they are looked for"
 
 
 def test_shapes_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
