@@ -3,6 +3,7 @@
 schema.py    what a recipe may say, block by block, with every default
 loading.py   path or name → checked `Recipe`; errors name file, line and key
 lint.py      settings that are valid one by one and cannot work together
+differences.py   settings that two recipes differ in
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from st_llm_cli.errors import DataError, RecipeError, TrainingError, UsageError
 from st_llm_cli.recipe import Recipe, dump_recipe, load_recipe
+from st_llm_cli.recipe.differences import Difference, differences
+from st_llm_cli.recipe.reading import dotted
 from st_llm_cli.recipe.schema import Stage, Train
 from st_llm_cli.stages.file_lock import lock
 from st_llm_cli.tokens.atomic import put_whole
@@ -31,6 +34,8 @@ DONE = ("metrics.jsonl", "checkpoints/*", "work/*/checkpoint-*", "eval/*", "extr
 """What is in a run folder once anything was done; until then a new recipe may have it."""
 CHANGEABLE = ("save_every", "log_every", "report_to", "max_failures", "gradient_checkpointing")
 """Settings of a training stage that say how it goes, not what it learns."""
+NAMED = 3
+"""Settings that the refusal of another recipe names."""
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -77,13 +82,36 @@ def refuse_other(output: Path, recipe: Recipe) -> None:
     """Refuse a folder in which something was done by another recipe.
 
     Raises:
-        TrainingError: If so.
+        TrainingError: If so, with the settings that differ.
     """
     if not _holds(output, RECIPE) or is_of(output, recipe):
         return
     if any(next(output.glob(pattern), None) for pattern in DONE):
-        what = "holds a run of another recipe, or of other settings"
-        raise TrainingError(what, where=str(output), fix="give another --output")
+        raise _of_another(output, recipe)
+
+
+def _of_another(output: Path, recipe: Recipe) -> TrainingError:
+    what, where = "holds a run of another recipe, or of other settings", str(output)
+    began = _recipe_in(output / RECIPE)
+    if began is None:
+        return TrainingError(what, where=where, fix="give another --output")
+    found = [each for each in differences(began, recipe) if each.place[-1] not in CHANGEABLE]
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    fix = _how_to_go_on_from(output, began, found) or "give another --output, or repeat those settings"
+    return TrainingError(f"{what}: {'; '.join(map(str, found[:NAMED]))}{more}", where=where, fix=fix)
+
+
+def _how_to_go_on_from(output: Path, began: Recipe, found: list[Difference]) -> str | None:
+    """Say how a run that is complete may be followed by another, where no more than more steps are wanted."""
+    if len(began.training) != 1 or not (output / "checkpoints" / f"{began.training[0].name}-1").exists():
+        return None
+    if len(found) != 1 or found[0].place[-1] != "steps" or found[0].is_ < found[0].was:
+        return None
+    steps = found[0].is_ - found[0].was
+    settings = [f"model.checkpoint={output}", f"{dotted(found[0].place)}={steps}"]
+    settings += [f"model.{name}=null" for name in ("new", "auto") if getattr(began.model, name) is not None]
+    added = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
+    return f"for {steps} more steps from its weights: --output NEW {added}"
 
 
 def _refuse_foreign(output: Path) -> None:
@@ -185,11 +213,16 @@ def _says(path: Path, recipe: Recipe) -> bool:
 
 
 def _learns_the_same(before: Path, recipe: Recipe) -> bool:
+    began = _recipe_in(before)
+    return began is not None and _what_is_learnt(began) == _what_is_learnt(recipe)
+
+
+def _recipe_in(path: Path) -> Recipe | None:
+    """Read the recipe that a run began with; None for one of another version of this program."""
     try:
-        began = load_recipe(before)
-    except RecipeError:  # of another version of this program
-        return False
-    return _what_is_learnt(began) == _what_is_learnt(recipe)
+        return load_recipe(path)
+    except RecipeError:
+        return None
 
 
 def _what_is_learnt(recipe: Recipe) -> Recipe:

@@ -72,6 +72,40 @@ def test_what_a_run_learns_may_not(changed: dict[str, object], tmp_path: Path) -
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == small_recipe({})
 
 
+def refused(output: Path, recipe: Recipe) -> TrainingError:
+    with pytest.raises(TrainingError, match="holds a run of another recipe, or of other settings") as caught:
+        claim(output, recipe)
+    return caught.value
+
+
+def test_the_first_settings_that_differ_are_named_with_what_they_were_and_are(tmp_path: Path) -> None:
+    claim(tmp_path / "run", small_recipe({}))
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    error = refused(tmp_path / "run", small_recipe({"lr": 0.5, "save_every": 7}))
+    assert error.what.endswith("settings: stages.0.train.lr was 0.0003, is 0.5")
+    assert error.fix == "give another --output, or repeat those settings"
+    error = refused(tmp_path / "run", small_recipe({"steps": 1, "lr": 0.5, "seed": 1, "mask": False}))
+    assert error.what.endswith("; stages.0.train.mask was true, is false; and 1 more")
+
+
+def test_more_steps_of_a_complete_run_are_another_run_from_its_weights(tmp_path: Path) -> None:
+    output = tmp_path / "a run"
+    claim(output, small_recipe({"steps": 2}))
+    (output / "metrics.jsonl").touch()
+    assert (
+        refused(output, small_recipe({"steps": 5})).fix == "give another --output, or repeat those settings"
+    )
+    (output / "checkpoints" / "stage0-1").mkdir(parents=True)
+    assert refused(output, small_recipe({"steps": 5})).fix == (
+        f"for 3 more steps from its weights: --output NEW --set 'model.checkpoint={output}' "
+        "--set stages.0.train.steps=3 --set model.new=null"
+    )
+    assert (
+        refused(output, small_recipe({"steps": 1})).fix == "give another --output, or repeat those settings"
+    )
+    assert "from its weights" not in str(refused(output, small_recipe({"steps": 5, "lr": 0.5})).fix)
+
+
 def test_a_recipe_that_this_version_cannot_read_is_another(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("from: the future\n")
     (tmp_path / "metrics.jsonl").touch()

@@ -179,7 +179,7 @@ def test_another_recipe_is_refused(folder: Path) -> None:
     with pytest.raises(TrainingError, match="holds a run of another recipe, or of other settings") as caught:
         run(small_recipe(IMAGES), folder)
     assert caught.value.where == str(folder)
-    assert caught.value.fix == "give another --output"
+    assert caught.value.fix == "give another --output, or repeat those settings"
 
 
 def test_another_number_of_processes_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
