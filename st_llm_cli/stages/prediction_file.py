@@ -237,15 +237,16 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Read a file of predictions, to score it again.
 
     Raises:
-        DataError: If it cannot be read, or a line is damaged.
+        DataError: If it cannot be read, is something else, or a line is damaged.
     """
+    fix = f"give a run's folder or its {NAME}"
     try:
-        rows, _ = _whole_rows(path)
-        if not path.exists():
-            raise FileNotFoundError(2, "No such file or directory")
+        content = path.read_bytes()
     except OSError as error:
-        what = f"cannot be read: {error.strerror}"
-        raise DataError(what, where=str(path), fix=f"give a run's folder or its {NAME}") from error
+        raise DataError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
+    if not _looks_like_predictions(content):
+        raise DataError(f"is not a {NAME}", where=str(path), fix=fix)
+    rows, _ = _rows_of(content, path, fix="remove the line, which leaves its question out")
     return [_prediction_in(row, path, number) for number, row in enumerate(rows.values(), start=1)]
 
 
@@ -294,23 +295,39 @@ def _question_of(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("reply", "option", "error")}
 
 
+def _looks_like_predictions(content: bytes) -> bool:
+    """Whether a line holds a row; a first one that a kill cut short need only begin like one."""
+    if b"\n" not in content:
+        return content[:1] in (b"", b"{")
+    return any(_row_in(line) is not None for line in content.splitlines())
+
+
 def _whole_rows(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """Give the rows of a file by id, and its length without a last line that a kill cut short."""
+    """Give the rows of a run's own file, which need not be there yet, as `_rows_of` does."""
     if not path.exists():
         return {}, 0
-    content = path.read_bytes()
+    return _rows_of(path.read_bytes(), path, fix="remove the line, or choose another --output")
+
+
+def _rows_of(content: bytes, path: Path, fix: str) -> tuple[dict[str, dict[str, Any]], int]:
+    """Give rows by id, and the length of them all, without a last line that a kill cut short."""
     size = content.rfind(b"\n") + 1
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(content[:size].splitlines(), start=1):
-        try:
-            row = parse_json(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or "id" not in row or row["id"] in rows:
-            what = f"line {number} is damaged"
-            raise DataError(what, where=str(path), fix="remove the line, or choose another --output")
+        row = _row_in(line)
+        if row is None or row["id"] in rows:
+            raise DataError(f"line {number} is damaged", where=str(path), fix=fix)
         rows[row["id"]] = row
     return rows, size
+
+
+def _row_in(line: bytes) -> dict[str, Any] | None:
+    """Read a line; None if it holds no object with an id."""
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("id"), str | int) else None
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

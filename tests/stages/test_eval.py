@@ -170,8 +170,42 @@ def test_predictions_of_unknown_origin_are_not_touched(tmp_path: Path) -> None:
 def test_damaged_line_is_named(damage: str, tmp_path: Path) -> None:
     run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path)
     (tmp_path / NAME).write_text(damage)
-    with pytest.raises(DataError, match=r"line [12] is damaged"):
+    with pytest.raises(
+        DataError, match=r"line [12] is damaged \(remove the line, or choose another --output\)"
+    ):
         run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path)
+
+
+def test_damaged_line_of_a_file_that_is_only_read_leaves_its_question_out(tmp_path: Path) -> None:
+    run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), tmp_path)
+    path = tmp_path / NAME
+    whole = path.read_text()
+    path.write_text(f"nonsense\n{whole}")
+    with pytest.raises(DataError) as caught:
+        read_predictions(path)
+    assert str(caught.value) == f"{path}: line 1 is damaged (remove the line, which leaves its question out)"
+    path.write_text(whole)
+    assert len(read_predictions(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a,b\n1,2\n", b"\0\0\0 ftypisom", b"\0\nmdat\n", b'{\n "benchmark": "t"\n}\n', b'{"id": [1]}\n'],
+    ids=["table", "video", "video with line ends", "scores", "id of another type"],
+)
+def test_file_without_a_prediction_is_something_else(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_predictions(path)
+    fix = "give a run's folder or its predictions.jsonl"
+    assert str(caught.value) == f"{path}: is not a predictions.jsonl ({fix})"
+
+
+@pytest.mark.parametrize("content", ["", '{"id": "a", "ta'], ids=["empty", "half a line"])
+def test_predictions_of_a_run_that_has_just_begun_are_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text(content)
+    assert read_predictions(tmp_path / NAME) == []
 
 
 def test_question_that_changed_since_is_not_mixed_up(tmp_path: Path) -> None:
