@@ -241,6 +241,7 @@ def _plan_text(plan: Plan) -> str:
 
 def _check(requests: Sequence[Request], wish: Wish, as_json: bool) -> None:
     """Read every clip and name the bad ones; exit code 1 if there are any."""
+    from st_llm_cli.stages.file_names import as_text
     from st_llm_cli.stages.plan_features import check
 
     bad: list[tuple[Outcome, StllmError]] = []
@@ -250,8 +251,9 @@ def _check(requests: Sequence[Request], wish: Wish, as_json: bool) -> None:
             if outcome.error is not None:
                 bad.append((outcome, outcome.error))
     for outcome, error in sorted(bad, key=lambda pair: pair[0].video):
-        row = {"file": str(outcome.video), "reason": error.what, "seconds": round(outcome.seconds, 2)}
-        typer.echo(json.dumps(row, ensure_ascii=False) if as_json else f"{outcome.video}: {error.what}")
+        name, what = as_text(str(outcome.video)), as_text(error.what)
+        row = {"file": name, "reason": what, "seconds": round(outcome.seconds, 2)}
+        typer.echo(json.dumps(row, ensure_ascii=False) if as_json else f"{name}: {what}")
     note(f"{len(requests) - len(bad)} of {len(requests)} clips are sound")
     if bad:
         raise typer.Exit(1)

@@ -24,6 +24,7 @@ from st_llm_cli.errors import DataError, StllmError, UsageError
 from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.describe import Description, Part
 from st_llm_cli.stages.file_lock import lock
+from st_llm_cli.stages.file_names import as_text
 
 _READ_WRITE = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 LEDGER_FIX = "add --overwrite to begin anew, or choose another --output"
@@ -61,12 +62,12 @@ def short_clock(seconds: float) -> str:
 
 def _text(description: Description, number: int) -> str:
     begin, end = short_clock(description.start_seconds), short_clock(description.end_seconds)
-    return f"{description.video} [{begin}-{end}]\n{description.text}\n\n"
+    return f"{as_text(str(description.video))} [{begin}-{end}]\n{description.text}\n\n"
 
 
 def _values(description: Description) -> dict[str, Any]:
     return {
-        "video": str(description.video),
+        "video": as_text(str(description.video)),
         "start_seconds": round(description.start_seconds, 3),
         "end_seconds": round(description.end_seconds, 3),
         "num_frames": description.num_frames,
@@ -278,7 +279,8 @@ def _whole_lines(ledger: Path) -> list[dict[str, Any]]:
 
 
 def _write(file: BinaryIO, text: str) -> None:
-    file.write(text.encode("utf-8", "surrogateescape"))  # file names of any bytes stay what they are
+    # In the ledger, which finds them again, file names of any bytes stay what they are.
+    file.write(text.encode("utf-8", "surrogateescape"))
     file.flush()
     os.fsync(file.fileno())
 

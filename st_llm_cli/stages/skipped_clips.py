@@ -12,6 +12,7 @@ from typing import Self, TextIO
 
 from st_llm_cli.errors import DataError, UsageError
 from st_llm_cli.stages.extract_features import Outcome
+from st_llm_cli.stages.file_names import as_text
 from st_llm_cli.stages.share import Share
 
 AUTHOR = {"by": "stllm extract-features"}
@@ -84,8 +85,8 @@ class Ledger:
         assert outcome.error is not None
         row = {
             **AUTHOR,
-            "file": str(outcome.video),
-            "reason": str(outcome.error),
+            "file": as_text(str(outcome.video)),
+            "reason": as_text(str(outcome.error)),
             "kind": type(outcome.error).__name__,
             "seconds": round(outcome.seconds, 2),
         }

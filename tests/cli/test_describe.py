@@ -39,19 +39,39 @@ def test_folder_names_each_video_in_order(describe: Stllm, clips: Path) -> None:
     assert videos == [str(clips / "a.mp4"), str(clips / "b.webm"), str(clips / "deep" / "c.mkv")]
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "txt"])
-def test_file_name_that_is_no_text_stays_what_it_is(
-    ending: str, describe: Stllm, clips: Path, tmp_path: Path
-) -> None:
-    folder, output = tmp_path / "in", tmp_path / f"out.{ending}"
+@pytest.fixture
+def without_text_names(clips: Path, tmp_path: Path) -> Path:
+    """A folder of two videos: a name is no text, the other has two lines."""
+    folder = tmp_path / "in"
     folder.mkdir()
-    name = folder / os.fsdecode(b"caf\xe9.mp4")
-    name.write_bytes((clips / "a.mp4").read_bytes())
-    (folder / "new\nline.mp4").write_bytes((clips / "a.mp4").read_bytes())
+    for name in (os.fsdecode(b"caf\xe9.mp4"), "new\nline.mp4"):
+        (folder / name).write_bytes((clips / "a.mp4").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "txt"])
+def test_file_name_that_is_no_text_is_spelt_and_found_again(
+    ending: str, describe: Stllm, without_text_names: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / f"out.{ending}"
+    written = []
     for _ in range(2):  # the second time nothing is left to do
-        ran = describe(folder, "--output", output)
+        ran = describe(without_text_names, "--output", output)
         assert ran.code == 0, ran.err
-        assert os.fsencode(name) in output.read_bytes()
+        assert f"{output}: 2 descriptions" in ran.err
+        written.append(output.read_text(encoding="utf-8"))
+    spelt = rf"{without_text_names}/caf\xe9.mp4"
+    assert (json.dumps(spelt) if ending == "jsonl" else spelt) in written[0]
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv"])
+def test_file_name_that_is_no_text_is_spelt_on_standard_output(
+    form: str, describe: Stllm, without_text_names: Path
+) -> None:
+    ran = describe(without_text_names, "--format", form)
+    assert ran.code == 0, ran.err
+    assert r"\xe9.mp4" in ran.out
 
 
 def test_damage_is_told_in_one_line_and_in_the_json(describe: Stllm, clips: Path) -> None:

@@ -1,9 +1,8 @@
-import io
 import json
+import os
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +109,14 @@ def test_check_names_the_bad_ones_without_a_model(stllm: Stllm, with_a_bad_one: 
     assert ran.code == 1
     assert ran.out.startswith(f"{tmp_path / 'bad.mp4'}: is not a video")
     assert "2 of 3 clips are sound" in ran.err
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_check_spells_a_file_name_that_is_no_text(
+    options: tuple[str, ...], stllm: Stllm, tmp_path: Path
+) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).write_text("no video")
+    assert r"\xe9.mp4" in stllm("extract-features", tmp_path, "--check", *options).out
 
 
 def test_dry_run_says_what_it_would_take_and_does_nothing(

@@ -45,6 +45,13 @@ def test_ledger_has_a_line_for_each_clip_skipped(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_file_name_that_is_no_text_is_spelt(path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    write(path, Outcome(Path(name), NotAVideoError("the file is empty", where=name)))
+    row = json.loads(path.read_text(encoding="utf-8"))
+    assert (row["file"], row["reason"]) == (r"caf\xe9.mp4", r"caf\xe9.mp4: the file is empty")
+
+
 def test_there_is_no_ledger_if_nothing_was_skipped(path: Path) -> None:
     write(path)
     write(path, BAD)
