@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from st_llm_cli.cli.named_videos import videos_in
 from st_llm_cli.cli.options import (
     LOOK,
     CacheOption,
@@ -50,12 +51,18 @@ DEFAULT_PROMPT = "Describe the video."
 OUTPUT = "Output"
 
 
+def _file(path: Path | None) -> Path | None:
+    if path == Path("-"):
+        raise UsageError("is not a file", where="--output -", fix="leave it out to write to standard output")
+    return path
+
+
 def describe(
     videos: Annotated[
         list[str],
         typer.Argument(
             metavar="VIDEO",
-            help="Files, folders (searched below), patterns, or lists (.txt, .json, .jsonl, .csv).",
+            help="Files, folders (searched below), patterns, or lists (.txt, .json, .jsonl, .csv, -).",
         ),
     ],
     prompt: Annotated[
@@ -77,7 +84,12 @@ def describe(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write here; run again to go on.", rich_help_panel=OUTPUT
+            "--output",
+            "-o",
+            metavar="FILE",
+            callback=_file,
+            help="Write here; run again to go on.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Annotated[
@@ -111,7 +123,6 @@ def describe(
     - `stllm describe clips/ list.txt --output descriptions.jsonl`
     """
     from st_llm_cli.stages.describe import Wish, check, refused_at_sight
-    from st_llm_cli.stages.find_videos import find_videos
 
     wish = Wish(
         prompt=prompt,
@@ -132,7 +143,7 @@ def describe(
     )
     check(wish)
     name = _format_name(format_name, as_json, output)
-    found = find_videos(videos)
+    found = videos_in(videos)
     _check_format(name, found)
     if output is not None:
         _check_output(output, [*map(Path, videos), *found])

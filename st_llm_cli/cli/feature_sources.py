@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from st_llm_cli.cli.named_videos import videos_in
 from st_llm_cli.cli.screen import note
 from st_llm_cli.errors import UsageError
 
@@ -151,13 +151,3 @@ def own_of(items: Sequence[Item], share: Share | None) -> Sequence[Item]:
     own = share.of(items)
     note(f"share {share.index + 1} of {share.count} ({share.by}): {len(own)} of {len(items)} clips")
     return own
-
-
-def videos_in(sources: list[str]) -> Sequence[Path]:
-    """Resolve sources into videos; `-` stands for those named on standard input, a line each."""
-    from st_llm_cli.stages.find_videos import find_videos
-
-    named: list[str] = []
-    for source in sources:
-        named += [line.strip() for line in sys.stdin if line.strip()] if source == "-" else [source]
-    return find_videos(named)

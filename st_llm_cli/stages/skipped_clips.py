@@ -52,6 +52,8 @@ class Ledger:
             raise self._refused(f"cannot be written: {error.strerror}") from error
 
     def _check(self, inputs: Iterable[Path]) -> None:
+        if self._named == Path("-"):
+            raise self._refused("is not a file", "name one: standard output holds the result")
         if self._named.is_dir():
             raise self._refused("is a folder", f"name a file in it, such as {self._named / 'skipped.jsonl'}")
         folder = self.path.parent

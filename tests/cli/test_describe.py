@@ -115,6 +115,16 @@ def test_windows_give_subtitles(describe: Stllm, clips: Path, tmp_path: Path) ->
     assert cues[1].startswith("2\n00:00:00,500 --> 00:00:01,000\n")
 
 
+def test_standard_output_is_no_file_to_write_to(
+    describe: Stllm, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = describe(clips, "--output", "-")
+    said = "stllm: error: --output -: is not a file (leave it out to write to standard output)\n"
+    assert (ran.code, ran.out, ran.err) == (2, "", said)
+    assert not list(tmp_path.iterdir())
+
+
 def test_form_follows_the_ending_of_the_output(describe: Stllm, clips: Path, tmp_path: Path) -> None:
     assert describe(clips, "--output", tmp_path / "out.csv").code == 0
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(encoding="utf-8"))))

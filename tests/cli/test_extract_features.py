@@ -130,13 +130,6 @@ def test_dry_run_says_what_it_would_take_and_does_nothing(
     assert json.loads(extract(clips, "--dry-run", "--json").out)["frames"] == 12
 
 
-def test_list_can_come_from_standard_input(
-    extract: Stllm, clips: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{clips / 'a.mp4'}\n\n{clips / 'b.webm'}\n"))
-    assert extract("-").out.startswith("2 clips encoded")
-
-
 def test_shares_complete_each_other(extract: Stllm, clips: Path) -> None:
     ran = extract(clips, "--shard", "1/2")
     assert ran.out.startswith("2 clips encoded")

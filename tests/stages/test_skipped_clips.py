@@ -116,6 +116,8 @@ def test_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == folder
     assert "cannot be written: No such file or directory" in refusal(tmp_path / "none" / "skipped.jsonl")
     assert "cannot be written: File name too long" in refusal(tmp_path / ("x" * 300))
+    said = "--skipped -: is not a file (name one: standard output holds the result)"
+    assert refusal(Path("-")) == said
     os.mkfifo(tmp_path / "pipe")
     assert "is not a file" in refusal(tmp_path / "pipe")
 
