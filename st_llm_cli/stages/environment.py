@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -11,23 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from st_llm_cli import __version__
+from st_llm_cli.errors import TrainingError
+from st_llm_cli.json_text import parse_json
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.stages.run_folder import write_run_file
 
+NAME = "environment.json"
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed", "av")
 
 
-def describe_environment(path: Path, recipe: Recipe, processes: int) -> None:
-    """Write down what decides nothing but may explain a difference.
+def describe_environment(
+    output: Path, recipe: Recipe, processes: int, stage: str, data: dict[str, str]
+) -> None:
+    """Write down what a stage is made with; what is known of the data of others stays.
 
     Args:
-        path: File to write, JSON.
+        output: Run folder.
         recipe: What is run.
         processes: How many run it.
+        stage: Name of the stage that begins or goes on.
+        data: Digests of its annotation files, by path.
 
     Raises:
         DataError: If it cannot be written.
     """
+    known = {**_data_of_stages(output), stage: data}
     facts = {
         "stllm": __version__,
         "python": platform.python_version(),
@@ -36,10 +43,29 @@ def describe_environment(path: Path, recipe: Recipe, processes: int) -> None:
         "system": platform.platform(),
         "processes": processes,
         "seeds": {stage.name: stage.seed for stage in recipe.training},
-        "data": _digests(recipe),
+        "data": {each.name: known[each.name] for each in recipe.training if each.name in known},
         "git": _git_states(),
     }
-    write_run_file(path, json.dumps(facts, indent=2) + "\n")
+    write_run_file(output / NAME, json.dumps(facts, indent=2) + "\n")
+
+
+def refuse_other_data(output: Path, stage: str, data: dict[str, str]) -> None:
+    """Refuse to go on with a stage by other data than it began with, where that is known.
+
+    Args:
+        output: Run folder.
+        stage: Name of the stage.
+        data: Digests of its annotation files, by path.
+
+    Raises:
+        TrainingError: If one is another, with its path.
+    """
+    before = _data_of_stages(output).get(stage, {})
+    changed = [file for file, digest in data.items() if before.get(file, digest) != digest]
+    if changed:
+        others = f", and {len(changed) - 1} more of its files with it" if len(changed) > 1 else ""
+        what = f"has changed since stage '{stage}' began with it{others}"
+        raise TrainingError(what, where=changed[0], fix="put back what was in it, or give another --output")
 
 
 def _versions() -> dict[str, str]:
@@ -52,15 +78,15 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _digests(recipe: Recipe) -> dict[str, str]:
-    """Digest of every annotation file."""
-    files = [source.files for stage in recipe.training for source in stage.data]
-    paths = dict.fromkeys(Path(block.annotations).expanduser() for _, block in filter(None, files))
-    digests = {}
-    for path in paths:
-        with path.open("rb") as file:
-            digests[str(path)] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    return digests
+def _data_of_stages(output: Path) -> dict[str, dict[str, str]]:
+    """Read which data each stage began with, as far as that is known."""
+    try:
+        facts = parse_json((output / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a file that is there for people to read
+        return {}
+    data = facts.get("data") if isinstance(facts, dict) else None
+    # An earlier version wrote the digests of all stages together, and anew each time.
+    return {stage: files for stage, files in (data or {}).items() if isinstance(files, dict)}
 
 
 def _git_states() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 RUN/
 ├── recipe.yaml                 the resolved recipe, defaults included
-├── environment.json            versions, machine, seeds, digests of the data, state of git
+├── environment.json            versions, machine, seeds, digests of each stage's data, state of git
 ├── metrics.jsonl               one line every few steps, all stages
 ├── .lock                       locked by whoever writes to the folder
 ├── loss.png                    how the losses went
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from st_llm_cli.errors import Interrupted, RecipeError, UsageError
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
-from st_llm_cli.stages.environment import describe_environment
+from st_llm_cli.stages.environment import describe_environment, refuse_other_data
 from st_llm_cli.stages.run_folder import STOP, claimed, is_of, make_folder
 
 if TYPE_CHECKING:
@@ -190,20 +190,14 @@ def _train(
     from st_llm_cli.training.data.ledger import Ledger
     from st_llm_cli.training.data.sources import clips_of
     from st_llm_cli.training.data.stream import ExampleStream
-    from st_llm_cli.training.metrics import cut_metrics
-    from st_llm_cli.training.saving import remove_checkpoints, sound_checkpoint, step_of
-    from st_llm_cli.training.scale import is_main_process, process_count, samples_of_a_step
+    from st_llm_cli.training.saving import remove_checkpoints
+    from st_llm_cli.training.scale import is_main_process, samples_of_a_step
     from st_llm_cli.training.trainer import train_stage
 
     work = output / "work" / stage.name
     # Both before minutes go into loading a model.
     ledger = Ledger(output / "skipped.jsonl", clips_of(sources), stage.max_failures)
-    last = sound_checkpoint(work, process_count())
-    before = 0.0
-    if is_main_process():
-        describe_environment(output / "environment.json", recipe, process_count())
-        before = cut_metrics(output / "metrics.jsonl", stage.name, step_of(last))
-
+    before = _take_up(recipe, stage, sources, output, work)
     listen = _writing_metrics(output / "metrics.jsonl", before, listener)
     log.info("stage '%s': %d steps", stage.name, stage.steps)
     _say_if_slow(recipe, stage)
@@ -235,6 +229,23 @@ def _train(
     if is_main_process():
         remove_checkpoints(work)
     return told_late
+
+
+def _take_up(recipe: Recipe, stage: Train, sources: list[Source], output: Path, work: Path) -> float:
+    """Look where a stage stands, and write down what it goes on with; the seconds it has taken so far."""
+    from st_llm_cli.training.data.sources import digests_of
+    from st_llm_cli.training.metrics import cut_metrics
+    from st_llm_cli.training.saving import sound_checkpoint, step_of
+    from st_llm_cli.training.scale import is_main_process, process_count
+
+    last = sound_checkpoint(work, process_count())
+    data = digests_of(sources)
+    if last is not None:  # else it begins anew, and its data may have been corrected
+        refuse_other_data(output, stage.name, data)
+    if not is_main_process():
+        return 0.0
+    describe_environment(output, recipe, process_count(), stage.name, data)
+    return cut_metrics(output / "metrics.jsonl", stage.name, step_of(last))
 
 
 def _writing_metrics(file: Path, before: float, listener: StepListener | None) -> StepListener:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from st_llm_cli.errors import TrainingError
 from st_llm_cli.stages import environment
-from st_llm_cli.stages.environment import describe_environment
+from st_llm_cli.stages.environment import describe_environment, refuse_other_data
 from tests.training.small import small_recipe
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
@@ -25,7 +26,7 @@ def checkout(folder: Path) -> Path:
 
 def git_of_run_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(folder)
-    describe_environment(folder.parent / "environment.json", small_recipe({}), 1)
+    describe_environment(folder.parent, small_recipe({}), 1, "stage0", {})
     found: dict[str, Any] = json.loads((folder.parent / "environment.json").read_text())["git"]
     return found
 
@@ -57,10 +58,36 @@ def test_an_installed_program_is_not_taken_for_part_of_the_checkout_it_lies_in(
     assert found["program"] is None and found["folder"]["root"] == str(mine)
 
 
-def test_annotations_in_the_home_folder_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "a.jsonl").write_text("{}\n")
-    data = [{"jsonl": {"annotations": "~/a.jsonl", "media": "~"}}]
-    describe_environment(tmp_path / "environment.json", small_recipe({"data": data}), 1)
-    (name,) = json.loads((tmp_path / "environment.json").read_text())["data"]
-    assert name == str(tmp_path / "a.jsonl")
+def data_in(output: Path) -> Any:
+    return json.loads((output / "environment.json").read_text())["data"]
+
+
+def test_each_stage_keeps_the_data_it_was_made_with(tmp_path: Path) -> None:
+    recipe = small_recipe({"name": "first"}, {"name": "second"})
+    describe_environment(tmp_path, small_recipe({"name": "other"}), 1, "other", {})
+    describe_environment(tmp_path, recipe, 1, "first", {"a.jsonl": "sha256:1"})
+    describe_environment(tmp_path, recipe, 1, "second", {"a.jsonl": "sha256:2"})
+    assert data_in(tmp_path) == {"first": {"a.jsonl": "sha256:1"}, "second": {"a.jsonl": "sha256:2"}}
+
+
+def test_other_data_than_a_stage_began_with_is_refused_by_name(tmp_path: Path) -> None:
+    began = {"a.jsonl": "sha256:1", "b.jsonl": "sha256:1", "c.jsonl": "sha256:1"}
+    describe_environment(tmp_path, small_recipe({}), 1, "stage0", began)
+    refuse_other_data(tmp_path, "stage0", began)
+    refuse_other_data(tmp_path, "a stage of which nothing is known", {"a.jsonl": "sha256:2"})
+    with pytest.raises(TrainingError) as caught:
+        refuse_other_data(tmp_path, "stage0", {**began, "b.jsonl": "sha256:2"})
+    assert str(caught.value) == (
+        "b.jsonl: has changed since stage 'stage0' began with it "
+        "(put back what was in it, or give another --output)"
+    )
+    with pytest.raises(TrainingError, match="began with it, and 1 more of its files with it"):
+        refuse_other_data(tmp_path, "stage0", {**began, "a.jsonl": "sha256:2", "b.jsonl": "sha256:2"})
+
+
+@pytest.mark.parametrize("text", ['{"data": {"a.jsonl": "sha256:1"}}', '{"stllm": "0"}', "{", "[]"])
+def test_a_folder_that_does_not_say_what_a_stage_began_with_goes_on(text: str, tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text(text)
+    refuse_other_data(tmp_path, "stage0", {"a.jsonl": "sha256:2"})
+    describe_environment(tmp_path, small_recipe({}), 1, "stage0", {"a.jsonl": "sha256:2"})
+    assert data_in(tmp_path) == {"stage0": {"a.jsonl": "sha256:2"}}

@@ -247,6 +247,41 @@ def test_clips_and_pictures_on_disk_train_a_model_that_reads_the_question(
     assert not (tmp_path / "run" / "skipped.jsonl").exists()
 
 
+def _stop_at(stage: str) -> Callable[[StepMetrics], None]:
+    def stop(metrics: StepMetrics) -> None:
+        if (metrics.stage, metrics.step) == (stage, 2):
+            raise KeyboardInterrupt  # the checkpoint of the first step is there
+
+    return stop
+
+
+def test_a_stage_goes_on_only_with_the_data_it_began_with_and_one_that_has_not_begun_with_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = write_media(tmp_path / "media", clips=2)
+    file = write_json(tmp_path / "clips.json", [clip_entry(number) for number in range(2)])
+    began = file.read_text()
+    stage = {"data": [source(file, media)], "steps": 3, "batch_size": 2, "save_every": 1}
+    recipe, folder = small_recipe({**stage, "name": "a"}, {**stage, "name": "b"}), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, folder, _stop_at("a"))
+    file.write_text(f"{began}\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(starting_point, "starting_point", None)
+        with pytest.raises(TrainingError, match="has changed since stage 'a' began with it") as caught:
+            run(recipe, folder)
+    assert caught.value.where == str(file)
+    file.write_text(began)
+    assert run(recipe, folder, until="a").trained == ("a",)
+    file.write_text(f"{began}\n")
+    assert run(recipe, folder, until="a").skipped == ("a",)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, folder, _stop_at("b"))
+    assert run(recipe, folder).trained == ("b",)
+    data = json.loads((folder / "environment.json").read_text())["data"]
+    assert data["a"].keys() == data["b"].keys() == {str(file)} and data["a"] != data["b"]
+
+
 def test_too_many_failures_of_an_earlier_start_are_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     media = write_media(tmp_path / "media", clips=2)
     annotations = write_json(tmp_path / "clips.json", [clip_entry(number) for number in range(2)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +50,8 @@ class Records(NamedTuple):
     """What an annotation file holds."""
 
     file: Path
+    digest: str
+    """Of the file's content."""
     records: tuple[Record, ...]
     mistakes: tuple[Mistake, ...]
     text_only: int = 0
@@ -71,11 +75,14 @@ def read_records(name: str, source: Annotations) -> Records:
         what = "is not a folder" if media.exists() else "no such folder"
         raise DataError(what, where=str(media), fix=f"it is the 'media' of {file}")
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        content = file.read_bytes()  # once, so that the digest is of what is trained on
+        text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
         raise DataError("is not UTF-8 text", where=str(file), fix="give the annotation file") from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(file), fix="check the path") from error
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    del content
     records, mistakes, text_only = [], [], 0
     unread: dict[str, int] = {}
     tasks_of = FORMATS[name]
@@ -93,7 +100,7 @@ def read_records(name: str, source: Annotations) -> Records:
                 mistakes.append(Mistake(line, str(error)))
     except MistakeError as error:
         mistakes.append(Mistake(error.line, str(error)))
-    return Records(file, tuple(records), tuple(mistakes), text_only, tuple(unread.items()))
+    return Records(file, digest, tuple(records), tuple(mistakes), text_only, tuple(unread.items()))
 
 
 def _shows_nothing(item: Any) -> bool:

@@ -41,6 +41,8 @@ class Source(NamedTuple):
     """Drawn of each entry of a source on disk."""
     unread: tuple[tuple[str, int], ...] = ()
     """Keys of its entries that say nothing, each with the line it is in first."""
+    digest: str | None = None
+    """Of its annotation file as it was read; None for a source that is rendered."""
 
     @property
     def media(self) -> dict[Path, bool]:
@@ -61,6 +63,11 @@ def open_sources(train: Train) -> list[Source]:
 def clips_of(sources: list[Source]) -> Iterator[str]:
     """Give the `clip_name` of every entry on disk."""
     return (clip_name(record) for source in sources for record in source.records)
+
+
+def digests_of(sources: list[Source]) -> dict[str, str]:
+    """Give the digest of each annotation file, as it was read."""
+    return {source.name: source.digest for source in sources if source.digest is not None}
 
 
 def refuse_mistakes(sources: list[Source]) -> None:
@@ -140,4 +147,5 @@ def open_source(number: int, data: Data) -> Source:
         found.mistakes,
         place.questions_per_clip,
         found.unread,
+        found.digest,
     )

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,18 @@ def test_files_and_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
         read_records("videochat2", Annotations(annotations=str(tmp_path / "none.json"), media=str(tmp_path)))
     with pytest.raises(DataError, match=r"media: no such folder \(it is the 'media' of a\.json\)"):
         read_records("videochat2", Annotations(annotations="a.json", media=str(tmp_path / "media")))
+
+
+def test_a_file_in_the_home_folder_is_found_and_its_digest_is_of_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    content = b'\xef\xbb\xbf{"video": "a.mp4", "question": "Who?", "answer": "me"}\r\n\r\nno JSON\r\n'
+    (tmp_path / "a.jsonl").write_bytes(content)
+    found = read_records("jsonl", Annotations(annotations="~/a.jsonl", media="~"))
+    assert found.file == tmp_path / "a.jsonl"
+    assert found.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert len(found.records) == 1 and [mistake.line for mistake in found.mistakes] == [3]
 
 
 def test_conversations_about_nothing_shown_are_counted_and_left_out(tmp_path: Path) -> None:
