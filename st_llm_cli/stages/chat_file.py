@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from st_llm_cli.errors import DataError, VideoNotFoundError
-from st_llm_cli.json_text import parse_json
+from st_llm_cli.json_text import HALF_CHARACTER, parse_json
 from st_llm_cli.model.session import Turn
 from st_llm_cli.stages.chat import Chat, View
 from st_llm_cli.tokens.media import content_digest
@@ -52,9 +52,12 @@ def save_chat(chat: Chat, path: Path) -> None:
             for turn in chat.turns
         ],
     }
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    if HALF_CHARACTER.search(text):  # a file's name of bytes that are no text: JSON can spell it
+        text = json.dumps(content, indent=1)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(f"{text}\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Conversations about files: what is looked at, what is kept when it fails, what is found again."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,15 @@ def test_a_saved_conversation_goes_on_as_if_it_had_not_been_left(
     ]
     assert [seen.view for seen in loaded.seen] == [seen.view for seen in chat.seen]
     assert say(loaded, "What last?") == say(chat, "What last?")
+
+
+def test_a_video_whose_name_is_no_text_is_saved_too(model: VideoModel, videos: Path, tmp_path: Path) -> None:
+    video = tmp_path / os.fsdecode(b"bad\xff.mp4")
+    video.write_bytes((videos / "a.mp4").read_bytes())
+    chat = Chat(model)
+    chat.watch(View(video))
+    save_chat(chat, tmp_path / "saved.json")
+    assert load_chat(tmp_path / "saved.json", model).seen[0].view == View(video)
 
 
 def test_a_video_that_moved_is_found_by_its_content(
