@@ -159,47 +159,29 @@ class _Bar:
         self.bar.update(self.task, advance=1, rate=rate)
 
 
-class NowAndThen:
-    """Says when a log may have a line: at most every ten seconds, and at the end."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def is_due(self, *, last: bool) -> bool:
-        """Whether there is to be a line now, which is then taken to be written."""
-        now = time.monotonic()
-        if now - self._last < SECONDS_BETWEEN_LINES and not last:
-            return False
-        self._last = now
-        return True
-
-
 class _Lines:
-    """A line now and then, and at the end: for logs."""
-
     def __init__(self, total: int, what: str, beside: Callable[[], str] | None) -> None:
-        self.total, self.what, self.beside = total, what, beside
+        from st_llm_cli.cli.log_line import LogLine
+
+        self.what, self.beside = what, beside
         self.began = time.monotonic()
-        self.now_and_then = NowAndThen()
+        self.total = total
+        self.line = LogLine(total, note)
         self.count = 0
 
     def expect(self, more: int) -> None:
-        self.total += more
+        self.total = self.line.total = self.total + more
 
     def step(self, name: str) -> None:
         self.count += 1
-        if not self.now_and_then.is_due(last=self.count >= self.total):
-            return
         seconds = time.monotonic() - self.began
         left = seconds / self.count * (self.total - self.count)
         rest = f", {duration(left)} left" if self.count < self.total else f" in {duration(seconds)}"
-        note(f"{self.what}: {self.count}/{self.total}, {_rate(self.count, seconds, self.beside)}{rest}")
+        rate = _rate(self.count, seconds, self.beside)
+        self.line.say(self.count, f"{self.what}: {self.count}/{self.total}, {rate}{rest}")
 
 
 def _rate(count: int, seconds: float, beside: Callable[[], str] | None) -> str:
     per_second = count / max(seconds, 1e-3)
     rate = f"{per_second:.1f}/s" if per_second >= 1 else f"{per_second * 60:.1f}/min"
     return f"{rate}, {beside()}" if beside else rate
-
-
-SECONDS_BETWEEN_LINES = 10.0

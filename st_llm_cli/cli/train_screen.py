@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a table that is kept up to date at a terminal, else lines."""
+"""What a person sees of a training run: a table that is kept up to date at a terminal, else tqdm's lines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from st_llm_cli.cli.screen import NowAndThen, note
+from st_llm_cli.cli.screen import note
 from st_llm_cli.cli.times import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from st_llm_cli.cli.log_line import LogLine
     from st_llm_cli.recipe import Recipe
     from st_llm_cli.training.metrics import StepMetrics
 
@@ -65,12 +66,16 @@ class _Lines:
     """A line now and then, and at the end of each stage: for logs and pipes."""
 
     def __init__(self) -> None:
-        self.now_and_then = NowAndThen()
+        self.lines: dict[str, LogLine] = {}
 
     def take(self, metrics: StepMetrics) -> None:
-        if self.now_and_then.is_due(last=metrics.step == metrics.steps):
-            where = f"{metrics.stage} {metrics.step}/{metrics.steps}"
-            note(f"{where}: {losses_text(metrics)}, {pace_text(metrics)}")
+        from st_llm_cli.cli.log_line import LogLine
+
+        line = self.lines.get(metrics.stage)
+        if line is None:
+            line = self.lines[metrics.stage] = LogLine(metrics.steps, note)
+        where = f"{metrics.stage} {metrics.step}/{metrics.steps}"
+        line.say(metrics.step, f"{where}: {losses_text(metrics)}, {pace_text(metrics)}")
 
 
 class _View:

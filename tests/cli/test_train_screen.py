@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
-from st_llm_cli.cli import screen
+from st_llm_cli.cli import log_line
 from st_llm_cli.cli.screen import OnScreen
 from st_llm_cli.cli.train_screen import _View, training_progress
 from st_llm_cli.training.metrics import StepMetrics
@@ -53,12 +53,11 @@ def test_a_log_has_a_line_for_each_report_and_one_at_the_end_of_each_stage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with training_progress(small_recipe({}, {})) as show:
-        show(LINE)  # within seconds of the begin
-        monkeypatch.setattr(screen, "SECONDS_BETWEEN_LINES", 0.0)
+        monkeypatch.setattr(log_line, "SECONDS_BETWEEN_LINES", 0.0)
         show(LINE)
-        monkeypatch.undo()
         show(replace(LINE, step=2, seconds=65.0))
-        show(replace(LINE, stage="stage1"))
+        monkeypatch.undo()
+        show(replace(LINE, stage="stage1"))  # within seconds of its begin
         show(replace(LINE, stage="stage1", step=2))
     said = capsys.readouterr().err
     assert "\r" not in said
