@@ -88,7 +88,10 @@ def test_a_run_of_another_recipe_is_refused(stllm: Stllm, recipe: Path, tmp_path
     stllm("train", recipe, "--output", run)
     ran = stllm("train", recipe, "--output", run, "--set", "stages.0.train.lr=1e-5")
     assert ran.code == 1
-    assert "holds a run of another recipe, or of other settings (give another --output)" in ran.err
+    assert (
+        "holds a run of another recipe, or of other settings: stages.0.train.lr was 0.0003, is 1e-05"
+        in ran.err
+    )
 
 
 def test_settings_of_the_user_win_over_small_ones(stllm: Stllm, tmp_path: Path) -> None:
