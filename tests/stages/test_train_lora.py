@@ -107,7 +107,8 @@ def test_unknown_layers_are_refused_with_those_there_are(base: Path, tmp_path: P
 def test_four_bits_need_a_library_that_is_named(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starting_point.importlib.util, "find_spec", lambda name: None)
+    found = {"accelerate": object()}
+    monkeypatch.setattr(starting_point.importlib.util, "find_spec", found.get)
     with pytest.raises(
         TrainingError, match=r"bitsandbytes is not installed \(pip install 'stllm\[quant\]'\)"
     ):
