@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from tqdm import tqdm
 
@@ -17,6 +19,7 @@ class LogLine(tqdm):  # type: ignore[type-arg]
         note: Writes a line.
     """
 
+    _instances: ClassVar[WeakSet[tqdm[Any]]] = WeakSet()  # others' bars neither move nor redraw it
     monitor_interval = 0  # no thread that says the same again while nothing moves
 
     def __init__(self, total: int, note: Callable[[str], None]) -> None:

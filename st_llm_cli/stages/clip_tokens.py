@@ -324,4 +324,5 @@ def _view_name(request: Request, media: str) -> str:
     wishes: dict[str, Any] = asdict(replace(request, transform=None))
     del wishes["path"], wishes["transform"]
     # A later version of this program may choose differently.
-    return json.dumps({**wishes, "media": media, "program": __version__}, sort_keys=True)
+    rule = {} if request.start is None else {"rule": "a part after the end is refused"}
+    return json.dumps({**wishes, **rule, "media": media, "program": __version__}, sort_keys=True)

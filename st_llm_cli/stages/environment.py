@@ -86,7 +86,8 @@ def _data_of_stages(output: Path) -> dict[str, dict[str, str]]:
         return {}
     data = facts.get("data") if isinstance(facts, dict) else None
     # An earlier version wrote the digests of all stages together, and anew each time.
-    return {stage: files for stage, files in (data or {}).items() if isinstance(files, dict)}
+    stages = data.items() if isinstance(data, dict) else ()
+    return {stage: files for stage, files in stages if isinstance(files, dict)}
 
 
 def _git_states() -> dict[str, Any]:

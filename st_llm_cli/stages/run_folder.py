@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import shlex
@@ -10,6 +11,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import yaml
 
 from st_llm_cli.errors import DataError, RecipeError, TrainingError, UsageError
 from st_llm_cli.recipe import Recipe, dump_recipe, load_recipe
@@ -95,7 +98,7 @@ def _of_another(output: Path, recipe: Recipe) -> TrainingError:
     began = _recipe_in(output / RECIPE)
     if began is None:
         return TrainingError(what, where=where, fix="give another --output")
-    found = [each for each in differences(began, recipe) if each.place[-1] not in CHANGEABLE]
+    found = differences(_what_is_learnt(began), _what_is_learnt(recipe))
     more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
     fix = _how_to_go_on_from(output, began, found) or "give another --output, or repeat those settings"
     return TrainingError(f"{what}: {'; '.join(map(str, found[:NAMED]))}{more}", where=where, fix=fix)
@@ -108,10 +111,18 @@ def _how_to_go_on_from(output: Path, began: Recipe, found: list[Difference]) -> 
     if len(found) != 1 or found[0].place[-1] != "steps" or found[0].is_ < found[0].was:
         return None
     steps = found[0].is_ - found[0].was
-    settings = [f"model.checkpoint={output}", f"{dotted(found[0].place)}={steps}"]
+    settings = [f"model.checkpoint={_in_yaml(str(output))}", f"{dotted(found[0].place)}={steps}"]
     settings += [f"model.{name}=null" for name in ("new", "auto") if getattr(began.model, name) is not None]
     added = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
     return f"for {steps} more steps from its weights: --output NEW {added}"
+
+
+def _in_yaml(text: str) -> str:
+    """Write a text so that YAML reads it as it is, in quotation marks where it must."""
+    try:
+        return text if yaml.safe_load(text) == text else json.dumps(text)
+    except yaml.YAMLError:
+        return json.dumps(text)
 
 
 def _refuse_foreign(output: Path) -> None:

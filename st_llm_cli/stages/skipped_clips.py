@@ -60,19 +60,25 @@ class Ledger:
         if not os.access(folder, os.W_OK):
             reason = errno.EACCES if folder.exists() else errno.ENOENT
             raise self._refused(f"cannot be written: {os.strerror(reason)}")
-        if not self.path.exists():
-            return
-        if not self.path.is_file():
+        read = [given for given in inputs if given.exists()]
+        for path in (self.path, self._part):
+            if path.exists():
+                self._check_replaceable(path, read)
+
+    def _check_replaceable(self, path: Path, inputs: Iterable[Path]) -> None:
+        if not path.is_file():
             raise self._refused("is not a file")
         for given in inputs:
-            if given.exists() and given.samefile(self.path):
+            if given.samefile(path):
                 raise self._refused(f"is among the inputs: {given}")
-        if not _is_ledger(self.path):
-            what = "exists, and is not the ledger of an earlier `stllm extract-features`"
-            raise self._refused(what, "choose another --skipped, or move this file away")
+        if not _is_ledger(path):
+            what = "exists, and does not say that it is a ledger of `stllm extract-features`"
+            raise self._refused(what, "choose another --skipped, or move this file away", path)
 
-    def _refused(self, what: str, fix: str = "choose another --skipped") -> UsageError:
-        return UsageError(what, where=f"--skipped {self.path}", fix=fix)
+    def _refused(
+        self, what: str, fix: str = "choose another --skipped", path: Path | None = None
+    ) -> UsageError:
+        return UsageError(what, where=f"--skipped {path or self.path}", fix=fix)
 
     def __enter__(self) -> Self:
         """Begin; a file is opened for the first clip that is skipped."""
@@ -113,7 +119,8 @@ class Ledger:
                 self._file.close()
                 self._part.replace(self.path)
             elif kind is None:
-                self.path.unlink(missing_ok=True)
+                for left in (self.path, self._part):
+                    left.unlink(missing_ok=True)
         except OSError as problem:
             raise self._cannot_be_written(problem) from problem
 

@@ -69,7 +69,7 @@ def test_run_without_a_failure_leaves_no_ledger(extract: Stllm, clips: Path, tmp
 
 WRONG_LEDGERS = {
     "list.txt": "is among the inputs: list.txt",
-    "notes.jsonl": "is not the ledger of an earlier",
+    "notes.jsonl": "does not say that it is a ledger",
     "folder": "is a folder",
     "none/skipped.jsonl": "cannot be written: No such file or directory",
 }

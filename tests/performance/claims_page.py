@@ -216,14 +216,14 @@ def _twice(large: Rows, earlier: Rows) -> Iterator[str]:
 
 
 def _twice_pairs(events: Sequence[Row], earlier: Sequence[Row]) -> Iterator[str]:
-    """Differences, each with that of the earlier runs behind it, by the seeds of both variants."""
+    """Differences, each with that of the earlier runs behind it, by the seeds that those have of both."""
     frames = [str(number) for number in claims_events.FRAMES]
     yield _row("variant", "against", f"{frames[0]} frames", *frames[1:])
     yield "|---" * (len(frames) + 2) + "|"
     for variant, other in PAIRS:
         seeds = {run.seed for run in of(earlier, variant)} & {run.seed for run in of(earlier, other)}
-        shared = [run for run in earlier if run.seed in seeds]
-        pairs = [(of(rows, variant), of(rows, other)) for rows in (events, shared)]
+        both = [[run for run in rows if run.seed in seeds] for rows in (events, earlier)]
+        pairs = [(of(rows, variant), of(rows, other)) for rows in both]
         gains = [
             [mean(_events(runs, number)) - mean(_events(others, number)) for runs, others in pairs]
             for number in frames

@@ -85,7 +85,9 @@ def test_other_data_than_a_stage_began_with_is_refused_by_name(tmp_path: Path) -
         refuse_other_data(tmp_path, "stage0", {**began, "a.jsonl": "sha256:2", "b.jsonl": "sha256:2"})
 
 
-@pytest.mark.parametrize("text", ['{"data": {"a.jsonl": "sha256:1"}}', '{"stllm": "0"}', "{", "[]"])
+@pytest.mark.parametrize(
+    "text", ['{"data": {"a.jsonl": "sha256:1"}}', '{"stllm": "0"}', '{"data": 5}', "{", "[]"]
+)
 def test_a_folder_that_does_not_say_what_a_stage_began_with_goes_on(text: str, tmp_path: Path) -> None:
     (tmp_path / "environment.json").write_text(text)
     refuse_other_data(tmp_path, "stage0", {"a.jsonl": "sha256:2"})

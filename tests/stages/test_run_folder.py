@@ -1,12 +1,14 @@
 import errno
 import os
 import resource
+import shlex
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from st_llm_cli.errors import DataError, TrainingError
 from st_llm_cli.recipe import Recipe, load_recipe
@@ -81,7 +83,8 @@ def refused(output: Path, recipe: Recipe) -> TrainingError:
 def test_the_first_settings_that_differ_are_named_with_what_they_were_and_are(tmp_path: Path) -> None:
     claim(tmp_path / "run", small_recipe({}))
     (tmp_path / "run" / "metrics.jsonl").touch()
-    error = refused(tmp_path / "run", small_recipe({"lr": 0.5, "save_every": 7}))
+    may_change = {"save_every": 7, "batch_size": 1, "accumulate": 4, "report_to": ["wandb"]}
+    error = refused(tmp_path / "run", small_recipe({"lr": 0.5, **may_change}))
     assert error.what.endswith("settings: stages.0.train.lr was 0.0003, is 0.5")
     assert error.fix == "give another --output, or repeat those settings"
     error = refused(tmp_path / "run", small_recipe({"steps": 1, "lr": 0.5, "seed": 1, "mask": False}))
@@ -104,6 +107,19 @@ def test_more_steps_of_a_complete_run_are_another_run_from_its_weights(tmp_path:
         refused(output, small_recipe({"steps": 1})).fix == "give another --output, or repeat those settings"
     )
     assert "from its weights" not in str(refused(output, small_recipe({"steps": 5, "lr": 0.5})).fix)
+
+
+@pytest.mark.parametrize("name", ["a #2", "123", "null", "x: y", "- a", "a'b", '"'])
+def test_the_run_that_is_to_be_gone_on_from_is_named_as_yaml_reads_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    claim(Path(name), small_recipe({"steps": 2}))
+    (Path(name) / "metrics.jsonl").touch()
+    (Path(name) / "checkpoints" / "stage0-1").mkdir(parents=True)
+    typed = shlex.split(str(refused(Path(name), small_recipe({"steps": 5})).fix))
+    (setting,) = [word for word in typed if word.startswith("model.checkpoint=")]
+    assert yaml.safe_load(setting.partition("=")[2]) == name
 
 
 def test_a_recipe_that_this_version_cannot_read_is_another(tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ def test_ledger_has_a_line_for_each_clip_skipped(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_unfinished_ledgers_are_replaced_and_other_files_of_that_name_are_not(path: Path) -> None:
+    part = path.with_name("skipped.jsonl.part")
+    part.write_text('{"mine": 1}\n')
+    assert f"{part}: exists, and does not say that it is a ledger" in refusal(path)
+    part.write_text('{"by": "stllm extract-features", "file": "a.mp4"}\n')  # of one that was killed
+    write(path)
+    assert not part.exists()
+
+
 def test_file_name_that_is_no_text_is_spelt(path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.mp4")
     write(path, Outcome(Path(name), NotAVideoError("the file is empty", where=name)))
@@ -86,20 +95,20 @@ def test_what_was_skipped_before_an_error_is_written_down(path: Path) -> None:
 def test_file_that_is_no_ledger_is_refused(path: Path) -> None:
     path.write_text('{"video": "a.mp4"}\n')
     assert refusal(path) == (
-        f"--skipped {path}: exists, and is not the ledger of an earlier `stllm extract-features` "
+        f"--skipped {path}: exists, and does not say that it is a ledger of `stllm extract-features` "
         "(choose another --skipped, or move this file away)"
     )
 
 
 def test_ledger_of_a_training_run_is_refused(path: Path) -> None:
     TrainingLedger(path, ["a.mp4"], 1.0).add("a.mp4", NotAVideoError("the file is empty"), 1.0)
-    assert "is not the ledger of an earlier" in refusal(path)
+    assert "does not say that it is a ledger" in refusal(path)
 
 
 def test_file_that_begins_like_a_ledger_and_goes_on_otherwise_is_refused(path: Path) -> None:
     write(path, BAD)
     path.write_text(path.read_text(encoding="utf-8") + "my notes\n", encoding="utf-8")
-    assert "is not the ledger of an earlier" in refusal(path)
+    assert "does not say that it is a ledger" in refusal(path)
 
 
 def test_ledger_that_is_to_be_read_is_refused(path: Path, tmp_path: Path) -> None:

@@ -282,6 +282,19 @@ def test_a_stage_goes_on_only_with_the_data_it_began_with_and_one_that_has_not_b
     assert data["a"].keys() == data["b"].keys() == {str(file)} and data["a"] != data["b"]
 
 
+def test_a_stage_that_was_stopped_before_its_first_checkpoint_may_have_its_data_corrected(
+    tmp_path: Path,
+) -> None:
+    media = write_media(tmp_path / "media", clips=2)
+    file = write_json(tmp_path / "clips.json", [clip_entry(number) for number in range(2)])
+    stage = {"data": [source(file, media)], "steps": 3, "batch_size": 2, "save_every": 0}
+    recipe, folder = small_recipe({**stage, "name": "a"}), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, folder, _stop_at("a"))
+    file.write_text(f"{file.read_text()}\n")
+    assert run(recipe, folder).trained == ("a",)
+
+
 def test_too_many_failures_of_an_earlier_start_are_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     media = write_media(tmp_path / "media", clips=2)
     annotations = write_json(tmp_path / "clips.json", [clip_entry(number) for number in range(2)])
