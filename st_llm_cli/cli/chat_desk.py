@@ -135,7 +135,7 @@ def answer(desk: Desk, question: str, write: Callable[[Iterator[str]], None]) ->
     if turn.work is not None and turn.work.dropped_turns:
         dropped = turn.work.dropped_turns
         desk.tell(f"the oldest {dropped} of {before} turns no longer fit; the model has not read them")
-    if unknown := desk.chat.unknown_words(question):
+    if unknown := desk.chat.model.unknown_words(question):
         desk.tell(f"the model does not know {', '.join(map(repr, unknown))}; put the question in other words")
     elif turn.ending == "end" and not turn.answer.strip():
         desk.tell("the model answered nothing; put the question in other words")

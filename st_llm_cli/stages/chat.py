@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.model.generation import Generation
-from st_llm_cli.model.prompt import unknown_words
 from st_llm_cli.model.session import Session, ShownClip, Turn
 from st_llm_cli.stages.limits import check_num_frames, most_frames
 from st_llm_cli.video.clip import Clip
@@ -174,10 +173,6 @@ class Chat:
             found += self._doubts_about_turn(self.turns[-1], generation)
         return found
 
-    def unknown_words(self, question: str) -> list[str]:
-        """Words of a question that the model does not know."""
-        return unknown_words(self.model.tokenizers.language, question)
-
     def _look(self, view: View, instead_of: Seen | None) -> Seen:
         began = perf_counter()
         most = most_frames(self.model.model.config)
@@ -237,7 +232,7 @@ class Chat:
             yield f"{what}: try /frames {wanted}, or a part of it with /clip."
 
     def _doubts_about_turn(self, turn: Turn, generation: Generation) -> Iterator[str]:
-        if unknown := self.unknown_words(turn.question):
+        if unknown := self.model.unknown_words(turn.question):
             yield f"It does not know {', '.join(map(repr, unknown))}: put the question in other words."
         if not turn.answer.strip():
             yield "The last answer is empty: put the question in other words."

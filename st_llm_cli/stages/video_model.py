@@ -14,7 +14,7 @@ from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.model.decoding import too_long
 from st_llm_cli.model.generation import Generation, generation_of
 from st_llm_cli.model.one_token import compile_step
-from st_llm_cli.model.prompt import Prompt, chat_prompt
+from st_llm_cli.model.prompt import Prompt, chat_prompt, unknown_words
 from st_llm_cli.model.session import Session
 from st_llm_cli.stages.answer_many import answer_all
 from st_llm_cli.stages.clip_tokens import ClipTokens, Look, SeenClip
@@ -262,6 +262,10 @@ class VideoModel:
             return None
         familiar = clip.shows_shapes if isinstance(clip, SeenClip) else looks_like_shapes(clip.frames)
         return None if familiar else OUT_OF_ITS_DEPTH
+
+    def unknown_words(self, question: str) -> list[str]:
+        """Words of a question that it cannot tell from each other, because it has none of them."""
+        return unknown_words(self.tokenizers.language, question)
 
     @property
     def _released(self) -> bool:
