@@ -15,8 +15,8 @@ from st_llm_cli.bench.benchmarks import BENCHMARKS
 from st_llm_cli.bench.choice import PROMPT_STYLES, option_reply, options_prompt
 from st_llm_cli.bench.report import Report, report_of
 from st_llm_cli.bench.sample import Media, Prediction, Sample
-from st_llm_cli.errors import StllmError, UsageError, VideoError
-from st_llm_cli.stages.eval_plan import Plan, askable, check_command, frames_of, load
+from st_llm_cli.errors import StllmError, VideoError
+from st_llm_cli.stages.eval_plan import Plan, askable, frames_of, load, without_clips
 from st_llm_cli.stages.prediction_file import SETTINGS_NAME, PredictionFile, collect
 from st_llm_cli.stages.question import Answer, Question
 from st_llm_cli.stages.run_folder import write_run_file
@@ -237,9 +237,7 @@ def _questions(plan: Plan, selected: Sequence[Sample]) -> list[Sample]:
     """Give the questions that can be asked, at least one."""
     questions = askable(selected)
     if not questions:
-        what = f"none of {len(selected)} questions can be asked: their clips are missing"
-        fix = f"`{check_command(plan)}` says where they are looked for"
-        raise UsageError(what, where=str(plan.data), fix=fix)
+        raise without_clips(plan, f"none of {len(selected)} questions can be asked: their clips are missing")
     return questions
 
 

@@ -69,6 +69,12 @@ def check_command(plan: Plan) -> str:
     return f"stllm eval --bench {plan.benchmark} --data {shlex.quote(str(plan.data))} --check"
 
 
+def without_clips(plan: Plan, what: str) -> UsageError:
+    """Say that clips are missing, and how to see where they are looked for."""
+    fix = f"`{check_command(plan)}` says where they are looked for"
+    return UsageError(what, where=str(plan.data), fix=fix)
+
+
 def benchmark_named(name: str) -> Benchmark:
     """Find a benchmark.
 

@@ -12,7 +12,7 @@ from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.clip_tokens import ClipTokens, default_level
 from st_llm_cli.stages.eval import clip_request
-from st_llm_cli.stages.eval_plan import Plan, askable, check_command, load, missing_media, plan_of
+from st_llm_cli.stages.eval_plan import Plan, askable, load, missing_media, plan_of, without_clips
 from st_llm_cli.stages.extract_features import Outcome, Tally, Wish, extract
 from st_llm_cli.stages.familiar import looks_like_shapes
 from st_llm_cli.stages.training_tokens import trained_parts, training_level, why_not_in_training
@@ -138,9 +138,7 @@ def benchmark_requests(plan: Plan, num_frames: int, transform: Transform) -> tup
     _, samples = load(plan)
     media = [each for sample in askable(samples) for each in sample.clips]
     if not media:
-        what = "no question can be asked: the clips are missing"
-        fix = f"`{check_command(plan)}` says where they are looked for"
-        raise UsageError(what, where=str(plan.data), fix=fix)
+        raise without_clips(plan, "no question can be asked: the clips are missing")
     requests = dict.fromkeys(clip_request(plan, each, num_frames, transform) for each in media)
     return list(requests), len(missing_media(samples))
 
