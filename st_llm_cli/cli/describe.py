@@ -184,9 +184,7 @@ def describe(
 
 
 def _name_unknown_words(model: VideoModel, prompt: str) -> None:
-    from st_llm_cli.model.prompt import unknown_words
-
-    if unknown := unknown_words(model.tokenizers.language, prompt):
+    if unknown := model.unknown_words(prompt):
         words = ", ".join(map(repr, unknown))
         note(f"the model does not know {words}: put the question in other words")
 
@@ -268,7 +266,7 @@ def _watch(begin: Callable[..., Iterator[VideoDone]], videos: list[Path]) -> int
     damages: dict[Path, str] = {}
     caveats: dict[Path, str] = {}
     with progress_of(len(videos), "describing") as progress:
-        for outcome in begin(watcher=progress):
+        for outcome in begin(progress=progress):
             errors += outcome.errors
             failed += bool(outcome.errors)
             for said in outcome.descriptions:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from copy import copy
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from st_llm_cli.cli.option_names import OPTIONS, in_words_of
 from st_llm_cli.cli.times import duration
@@ -18,6 +18,8 @@ from st_llm_cli.errors import StllmError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from st_llm_cli.stages.progress import Progress
 
 
 def console_of(*, stderr: bool = False) -> Console:
@@ -99,16 +101,6 @@ class OnScreen(logging.StreamHandler[TextIO]):
 def only_results_on_stdout() -> AbstractContextManager[object]:
     """Send what libraries print while they work to standard error: standard output is for results."""
     return redirect_stdout(sys.stderr)
-
-
-class Progress(Protocol):
-    """Shows how far the work is."""
-
-    def expect(self, more: int) -> None:
-        """So many more items are to come."""
-
-    def step(self, name: str) -> None:
-        """One more item is through."""
 
 
 @contextmanager

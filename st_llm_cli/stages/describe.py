@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.model.generation import Generation
+from st_llm_cli.stages.progress import Progress, Unseen
 from st_llm_cli.video.reader import check_video, read_clip
 from st_llm_cli.video.request import Request, check_request
 
@@ -20,29 +21,7 @@ if TYPE_CHECKING:
 SHORTEST_PART_SECONDS = 0.1
 """What is left after the last whole part is joined to it when shorter than this."""
 MOST_PARTS = 100_000
-
-
 SAID_NOTHING = "the model answered nothing: put the question in other words"
-
-
-class Watcher(Protocol):
-    """Sees how far the work is; at first it expects one part of each video."""
-
-    def expect(self, more: int) -> None:
-        """So many more parts are to come than were expected."""
-
-    def step(self, name: str) -> None:
-        """A part is through, or a video that has none to describe."""
-
-
-class Unwatched:
-    """A `Watcher` that shows nothing."""
-
-    def expect(self, more: int) -> None:
-        """Show nothing."""
-
-    def step(self, name: str) -> None:
-        """Show nothing."""
 
 
 class Answerer(Protocol):
@@ -263,7 +242,7 @@ def describe_all(
     wish: Wish,
     is_done: Callable[[Part], bool] = lambda part: False,
     keep: Callable[[Description], None] = lambda description: None,
-    watcher: Watcher | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[VideoDone]:
     """Describe many videos; one that cannot be read does not stop the rest.
 
@@ -273,12 +252,13 @@ def describe_all(
         wish: How.
         is_done: Whether a part needs no describing any more.
         keep: Called with each description as soon as it is there.
-        watcher: Is told of each part.
+        progress: Is told of each part, and of each video that has none to describe; at first it expects one
+            part of each video.
 
     Raises:
         UsageError: If the wish is one that no video can fulfil.
     """
-    watcher = watcher or Unwatched()
+    progress = progress or Unseen()
     # Whole videos are read ahead of the model; one that is to be cut must be looked at first.
     batches = [videos] if wish.every is None else [[video] for video in videos]
     for batch in batches:
@@ -290,16 +270,16 @@ def describe_all(
             except StllmError as error:
                 outcomes[video].errors.append(error)
         left = Counter(part.video for part in todo)
-        watcher.expect(sum(left.values()) - len(left))
+        progress.expect(sum(left.values()) - len(left))
         for video, outcome in outcomes.items():
             if not left[video]:
-                watcher.step(str(video))
+                progress.step(str(video))
                 yield outcome
         requests = [request_for(model, part, wish) for part in todo]
         for part, (_, clip) in zip(todo, model.read_clips(requests), strict=True):
             outcome = outcomes[part.video]
             _describe_into(outcome, model, part, clip, wish, keep)
-            watcher.step(str(part.video))
+            progress.step(str(part.video))
             left[part.video] -= 1
             if not left[part.video]:
                 yield outcome

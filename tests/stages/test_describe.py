@@ -150,7 +150,7 @@ def test_bad_video_does_not_stop_the_rest(clip: Path, tmp_path: Path, every: flo
 
 
 class Watched:
-    """What a watcher is told."""
+    """What a progress is told."""
 
     def __init__(self) -> None:
         self.expected = 0
@@ -170,7 +170,7 @@ def test_every_part_is_a_step_and_so_is_a_video_without_any(
     bad, watched = tmp_path / "bad.mp4", Watched()
     bad.write_text("not a video")
     wish = Wish("?", every=every)
-    outcomes = list(describe_all(FramesTeller(), [clip, bad], wish, watcher=watched))
+    outcomes = list(describe_all(FramesTeller(), [clip, bad], wish, progress=watched))
     parts = sum(len(outcome.descriptions) for outcome in outcomes)
     assert parts == 1 if every is None else parts > 2
     assert sorted(watched.through) == sorted([str(bad), *[str(clip)] * parts])
