@@ -156,8 +156,8 @@ def test_a_signal_to_stop_becomes_a_file_once_there_is_something_to_save(
         claim(run)
         (run / "stop").touch()  # of a run that is over
     launcher.write_text(
-        f"#!/bin/sh\ntrap 'exit 42' TERM\ntest -e {run}/stop || touch {ready}\n"
-        f"while ! test -e {run}/stop; do sleep 0.1; done\nexit 130\n"
+        f"#!/bin/sh\ntrap 'exit 42' TERM\ntest -e '{run}/stop' || touch '{ready}'\n"
+        f"while ! test -e '{run}/stop'; do sleep 0.1; done\nexit 130\n"
     )
     launcher.chmod(0o755)
     monkeypatch.setattr(hosts_module, "_launcher", lambda: str(launcher))
@@ -167,7 +167,7 @@ def test_a_signal_to_stop_becomes_a_file_once_there_is_something_to_save(
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=stop).start()
+    threading.Thread(target=stop, daemon=True).start()
     assert run_on_hosts(["train"], hosts, gpus=None, output=run) == (130 if begun else 42)
     assert not (run / "stop").exists()
 

@@ -105,7 +105,7 @@ def test_processes_told_to_stop_before_they_listen_have_not_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python, begun = tmp_path / "python", tmp_path / "begun"
-    python.write_text(f"#!/bin/sh\ntouch {begun}-$RANK\nexec sleep 60\n")
+    python.write_text(f"#!/bin/sh\ntouch '{begun}'-$RANK\nexec sleep 60\n")
     python.chmod(0o755)
     monkeypatch.setattr(launch.sys, "executable", str(python))
 
