@@ -237,11 +237,11 @@ def _recipe_in(path: Path) -> Recipe | None:
 
 
 def _what_is_learnt(recipe: Recipe) -> Recipe:
-    """The recipe, each step in one pass and all that is changeable left at its default."""
+    """The recipe, each step in one pass, and all that is changeable left at its default."""
     stages = tuple(
         stage if stage.train is None else Stage(train=_in_one_pass(stage.train)) for stage in recipe.stages
     )
-    return recipe.model_copy(update={"stages": stages})
+    return recipe.model_copy(update={"description": "", "stages": stages})
 
 
 def _in_one_pass(train: Train) -> Train:

@@ -46,6 +46,16 @@ def test_how_a_run_goes_may_be_changed_on_the_way(
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == small_recipe(changed)
 
 
+def test_another_description_is_the_same_recipe_and_none_of_the_settings_that_differ(tmp_path: Path) -> None:
+    claim(tmp_path / "run", small_recipe({}))
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    described = small_recipe({}).model_copy(update={"description": "Said better."})
+    claim(tmp_path / "run", described)
+    assert load_recipe(tmp_path / "run" / "recipe.yaml") == described
+    error = refused(tmp_path / "run", small_recipe({"lr": 0.5}))
+    assert error.what.endswith("settings: stages.0.train.lr was 0.0003, is 0.5")
+
+
 def test_a_folder_in_which_nothing_was_done_is_free_for_another_recipe(tmp_path: Path) -> None:
     claim(tmp_path / "run", small_recipe({}))
     (tmp_path / "run" / "environment.json").touch()
