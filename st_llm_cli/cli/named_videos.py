@@ -11,24 +11,28 @@ from st_llm_cli.errors import DataError
 
 
 def videos_in(sources: Sequence[str]) -> list[Path]:
-    """Resolve sources into videos; `-` stands for those named on standard input, a line each.
+    """Resolve sources into videos; `-` stands for a list on standard input, a name a line.
+
+    Names there are relative to where one stands, and one that is missing does not end the list.
 
     Raises:
         DataError: If standard input names none, or a list cannot be read.
-        VideoNotFoundError: If something named does not exist, or names no video at all.
+        VideoNotFoundError: If something named as an argument does not exist, or names no video at all.
     """
-    from st_llm_cli.stages.find_videos import find_videos
+    from st_llm_cli.stages.find_videos import find_videos, videos_of_list
 
-    named: list[str] = []
+    found: dict[Path, None] = {}
     for source in dict.fromkeys(sources):
-        named += _on_standard_input() if source == "-" else [source]
-    return find_videos(named)
+        videos = videos_of_list(_on_standard_input(), Path()) if source == "-" else find_videos([source])
+        found.update(dict.fromkeys(videos))
+    return list(found)
 
 
 def _on_standard_input() -> list[str]:
+    from st_llm_cli.stages.find_videos import names_of_lines
+
     # By its bytes: names of files need not be text.
-    lines = [] if sys.stdin is None else [os.fsdecode(line).strip() for line in sys.stdin.buffer]
-    names = [line for line in lines if line]
+    names = [] if sys.stdin is None else list(names_of_lines(map(os.fsdecode, sys.stdin.buffer)))
     if not names:
         raise DataError("lists no videos", where="standard input", fix="name one video a line")
     return names

@@ -6,7 +6,7 @@ import csv
 import difflib
 import glob
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def find_videos(sources: Sequence[str | Path]) -> list[Path]:
             folder, searched through all levels; a pattern such as `clips/*.mp4` or `clips/**/*.mkv`;
             or a manifest: `.txt` (one path a line), `.jsonl` or `.json` (paths, or objects with a `video`),
             or `.csv` (with a column `video`).
-            Paths in a manifest are relative to it; `~` is the user's home there and here, and a folder
-            in a manifest stands for the videos in it.
+            Paths in a manifest are relative to it, and are taken as `videos_of_list` takes them; `~` is the
+            user's home there and here.
 
     Raises:
         VideoNotFoundError: If something named does not exist, or names no video at all.
@@ -61,6 +61,27 @@ def find_videos(sources: Sequence[str | Path]) -> list[Path]:
     for source in sources:
         found.update(dict.fromkeys(_resolve(str(source))))
     return list(found)
+
+
+def videos_of_list(names: Iterable[str], folder: Path) -> Iterator[Path]:
+    """Resolve the names of a list: videos, and folders that stand for the videos in them.
+
+    What is missing comes by its name all the same: it fails when it is read, and does not end the whole list.
+
+    Args:
+        names: As they stand in the list.
+        folder: What they are relative to.
+    """
+    for name in names:
+        path = folder / _from_home(Path(name))
+        yield from (_videos_in(path) if path.is_dir() else []) or [path]
+
+
+def names_of_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Take a name from each line of a list that is not blank and no comment."""
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield line.strip()
 
 
 def _resolve(source: str) -> list[Path]:
@@ -73,7 +94,12 @@ def _resolve(source: str) -> list[Path]:
     path = _from_home(Path(source))
     source = str(path)
     if path.is_dir():
-        return _in_folder(path)
+        videos = _videos_in(path)
+        if not videos:
+            what = "no video in this folder or below"
+            known = ", ".join(sorted(VIDEO_SUFFIXES))
+            raise VideoNotFoundError(what, where=source, fix=f"videos are known by their endings: {known}")
+        return videos
     if path.suffix.lower() in MANIFEST_SUFFIXES and path.exists():
         return list(_in_manifest(path))
     if path.exists():
@@ -94,15 +120,11 @@ def _resolve(source: str) -> list[Path]:
     raise VideoNotFoundError("no such file or folder", where=source, fix=_near(path))
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _videos_in(folder: Path) -> list[Path]:
+    """The folder itself if it is a clip taken apart, else the videos in it and below."""
     if _is_one_video(folder):
         return [folder]
-    videos = [path for path in sorted(folder.rglob("*")) if _is_video(path)]
-    if not videos:
-        what = "no video in this folder or below"
-        known = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise VideoNotFoundError(what, where=str(folder), fix=f"videos are known by their endings: {known}")
-    return videos
+    return [path for path in sorted(folder.rglob("*")) if _is_video(path)]
 
 
 def _is_video(path: Path) -> bool:
@@ -129,10 +151,7 @@ def _in_manifest(manifest: Path) -> Iterator[Path]:
     names = list(READERS[manifest.suffix.lower()](manifest, text))
     if not names:
         raise DataError("lists no videos", where=str(manifest), fix="name one video a line")
-    for name in names:
-        path = manifest.parent / _from_home(Path(name))
-        # A video that is missing is that item's failure, not the end of the whole list.
-        yield from _in_folder(path) if path.is_dir() else [path]
+    return videos_of_list(names, manifest.parent)
 
 
 def _from_home(path: Path) -> Path:
@@ -144,9 +163,7 @@ def _from_home(path: Path) -> Path:
 
 
 def _lines(manifest: Path, text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield line.strip()
+    return names_of_lines(text.splitlines())
 
 
 def _json_lines(manifest: Path, text: str) -> Iterator[str]:

@@ -42,6 +42,30 @@ def test_list_can_come_from_standard_input(
     assert count(ran) == 3
 
 
+def test_missing_name_on_standard_input_does_not_end_the_list(
+    clips: Path, stllm: Stllm, micro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--model", micro, "--cache", tmp_path / "cache")
+    lines = f"# my clips\n{tmp_path / 'none [1].mp4'}\n{clips / 'a.mp4'}\n".encode()
+    said = f"{tmp_path / 'none [1].mp4'}: no such file or folder (check the path)"
+    say(monkeypatch, lines)
+    described = stllm("describe", "-", *options, "--json", "--max-new-tokens", "2")
+    assert (described.code, count(described)) == (1, 1)
+    assert f"stllm: 1 of 2 videos could not be described:\nstllm: error: {said}\n" in described.err
+    say(monkeypatch, lines)
+    ledger = tmp_path / "skipped.jsonl"
+    extracted = stllm("extract-features", "-", *options, "--json", "--skipped", ledger)
+    assert extracted.code == 0, extracted.err
+    assert json.loads(extracted.out)["skipped"] == 1
+    assert json.loads(ledger.read_text(encoding="utf-8"))["reason"] == said
+
+
+def test_missing_argument_is_refused_at_once(command: Stllm, clips: Path, tmp_path: Path) -> None:
+    ran = command(clips, tmp_path / "none.mp4")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{tmp_path / 'none.mp4'}: no such file or folder" in ran.err
+
+
 def test_name_on_standard_input_need_not_be_text(
     command: Stllm, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,12 @@ def test_folder_in_a_manifest_stands_for_its_videos(tmp_path: Path) -> None:
     assert found == ["deep/b.mp4", "deep/c.mkv", "a.mp4"]
 
 
+def test_folder_without_videos_does_not_end_a_list(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "notes" / "b.md")
+    (tmp_path / "list.txt").write_text("notes\na.mp4\n", encoding="utf-8")
+    assert find_videos([tmp_path / "list.txt"]) == [tmp_path / "notes", tmp_path / "a.mp4"]
+
+
 def test_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     touch(tmp_path / "home" / "a.mp4")
