@@ -22,7 +22,7 @@ from st_llm_cli.cli.train import (
     OutputOption,
     Several,
     TinyOption,
-    forget_earlier_stop,
+    clear_stop,
     run_folder,
     small_settings,
 )
@@ -75,7 +75,7 @@ def run(
     skipped: list[str] = []
     steps = steps_of(loaded, folder)
     if not all(step.is_complete for step in steps):
-        forget_earlier_stop(loaded, folder)
+        clear_stop(loaded, folder)
     for step in steps:
         label = f"{step.kind} {step.name}"
         if step.is_complete:
@@ -92,6 +92,8 @@ def run(
         else:
             _fill_cache(loaded, step, folder, tokens)
         done.append(label)
+    if done:
+        clear_stop(loaded, folder)  # made during the last stage, after which there is nothing to stop
     note_use(tokens)
     if as_json:
         typer.echo(json.dumps({"run": str(folder), "done": done, "skipped": skipped}))

@@ -132,7 +132,7 @@ def train(
     several = Several(recipe, settings, folder, gpus, hostfile, cache, debug)
     check_deepspeed_files(loaded.training)
     if complete_result(loaded, folder, until) is None:
-        forget_earlier_stop(loaded, folder)
+        clear_stop(loaded, folder)
         if several.wanted:
             options = ["--json"] if as_json else []
             raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
@@ -166,8 +166,8 @@ def run_folder(recipe: str, output: Path | None, *, tiny: bool) -> Path:
     return output or Path("runs") / (Path(recipe).stem + ("-tiny" if tiny else ""))
 
 
-def forget_earlier_stop(recipe: Recipe, folder: Path) -> None:
-    """Remove the file that told an earlier run in the folder to stop, before the recipe goes on there.
+def clear_stop(recipe: Recipe, folder: Path) -> None:
+    """Remove the file that tells a run in the folder to stop, before one begins or once it is over.
 
     One of several processes leaves it: it may have been made since the command that started them began.
     """

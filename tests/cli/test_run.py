@@ -67,6 +67,27 @@ def test_a_file_made_during_an_evaluation_stops_the_run_after_it_and_an_earlier_
     assert not (run / "stop").exists()
 
 
+def test_a_file_made_during_the_last_evaluation_is_removed_at_the_end(
+    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    settings = yaml.safe_load(recipe.read_text())
+    recipe.write_text(yaml.safe_dump({**settings, "stages": settings["stages"][:2]}))
+    evaluate = run_module.evaluate
+
+    def told(*given: Any) -> Any:
+        (run / "stop").touch()
+        return evaluate(*given)
+
+    monkeypatch.setattr(run_module, "evaluate", told)
+    ran = stllm("run", recipe, "--output", run)
+    assert ran.code == 0 and "stop" not in ran.err, ran.err
+    assert not (run / "stop").exists()
+    (run / "stop").touch()
+    assert stllm("run", recipe, "--output", run).code == 0
+    assert (run / "stop").exists()  # nothing is written to a complete run
+
+
 def test_an_evaluation_that_cannot_be_is_refused_before_training(
     stllm: Stllm, recipe: Path, tmp_path: Path
 ) -> None:
