@@ -121,6 +121,7 @@ def have_judged(
     """Have written answers judged, after saying what it will take; the numbers go to judged.json."""
     from st_llm_cli.stages.judge import estimate, judge_run
     from st_llm_cli.stages.judge_replies import NAME as REPLIES
+    from st_llm_cli.stages.run_folder import write_run_file
 
     needed = estimate(predictions, named.judge.name, folder, scorer)
     note(f"judge {named.judge.name}: {_takes(needed, named.price)}")
@@ -136,5 +137,5 @@ def have_judged(
             f"{judged.calibration_first} when this run was first judged; rescore a copy without its {REPLIES}"
         )
     text = json.dumps({**judged.as_json(), "date": date.today().isoformat()}, indent=1) + "\n"
-    (folder / "judged.json").write_text(text, encoding="utf-8")
+    write_run_file(folder / "judged.json", text)
     return judged

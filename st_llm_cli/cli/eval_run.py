@@ -75,11 +75,12 @@ def answer_questions(job: Job, share: Share | None, workers: int) -> tuple[Resul
 def keep_gain(result: Result, controlled: dict[str, Result], scorer: str) -> Gain | None:
     """Compare a run with its controls, and keep the numbers; None where no control or no score is there."""
     from st_llm_cli.bench.gain import gain_of
+    from st_llm_cli.stages.run_folder import write_run_file
 
     if not controlled or scorer not in result.report.scorers:
         return None
     gain = gain_of(result.predictions, {name: each.predictions for name, each in controlled.items()}, scorer)
-    (result.folder / "controls.json").write_text(json.dumps(asdict(gain), indent=1) + "\n", encoding="utf-8")
+    write_run_file(result.folder / "controls.json", json.dumps(asdict(gain), indent=1) + "\n")
     return gain
 
 

@@ -11,6 +11,7 @@ from st_llm_cli.bench.judge_text import VERSION, Case
 from st_llm_cli.bench.judged import is_usable
 from st_llm_cli.errors import DataError
 from st_llm_cli.json_text import parse_json
+from st_llm_cli.stages.run_folder import cannot_write
 
 NAME = "judgements.jsonl"
 
@@ -51,17 +52,24 @@ class ReplyFile:
         return [reply for reply in known if is_usable(reply, case, scorer)]
 
     def add(self, judge: str, case: Case, reply: str) -> None:
-        """Keep a reply, on disk before this returns."""
+        """Keep a reply, on disk before this returns.
+
+        Raises:
+            DataError: If it cannot be written.
+        """
         key = key_of(judge, case)
         row = {"key": key, "id": case.id, "criterion": case.criterion, "judge": judge, "reply": reply}
         line = (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.truncate(self._size)
-            file.seek(self._size)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("r+b" if self.path.exists() else "wb") as file:
+                file.truncate(self._size)
+                file.seek(self._size)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         self._size += len(line)
         self._replies.setdefault(key, []).append(reply)
 

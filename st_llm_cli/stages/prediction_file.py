@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -21,6 +22,7 @@ from st_llm_cli.bench.sample import Media, Prediction, Sample
 from st_llm_cli.errors import DataError, UsageError
 from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.file_lock import lock
+from st_llm_cli.stages.run_folder import cannot_write, write_run_file
 from st_llm_cli.stages.share import Share
 
 NAME = "predictions.jsonl"
@@ -51,12 +53,12 @@ class PredictionFile:
         """Open the file, keep what an earlier run wrote whole, remove a line it left half-written.
 
         Raises:
-            UsageError: If the folder cannot be written, holds a run of other settings or no run at all, or
-                another process writes the same file.
-            DataError: If a line of the earlier run is damaged.
+            UsageError: If the folder holds a run of other settings or no run at all, or another process
+                writes the same file.
+            DataError: If the folder cannot be written, or a line of the earlier run is damaged.
         """
         refuse_foreign(self.folder)
-        try:
+        with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._claim()
             self._file = _open_alone(self.path)
@@ -68,8 +70,6 @@ class PredictionFile:
             except BaseException:
                 self._file.close()
                 raise
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
         return self
 
     def __exit__(
@@ -77,8 +77,9 @@ class PredictionFile:
     ) -> None:
         """Close the file."""
         if self._file is not None:
-            self._synchronise()
-            self._file.close()
+            with _writing(self.path):  # what found no room is tried once more, and refused again
+                self._synchronise()
+                self._file.close()
 
     def has(self, sample: Sample) -> bool:
         """Whether there is a prediction for this very question."""
@@ -91,14 +92,19 @@ class PredictionFile:
         return True
 
     def add(self, prediction: Prediction) -> None:
-        """Write one prediction: no killed process takes it along, no power cut more than a second's."""
+        """Write one prediction: no killed process takes it along, no power cut more than a second's.
+
+        Raises:
+            DataError: If it cannot be written.
+        """
         assert self._file is not None, "use the file in a with block"
         row = row_of(prediction)
         self._rows[prediction.sample.id] = row
-        self._file.write(_line(row))
-        self._file.flush()
-        if time.monotonic() - self._synchronised > SYNCHRONISE_SECONDS:
-            self._synchronise()
+        with _writing(self.path):
+            self._file.write(_line(row))
+            self._file.flush()
+            if time.monotonic() - self._synchronised > SYNCHRONISE_SECONDS:
+                self._synchronise()
 
     def _synchronise(self) -> None:
         """Wait until the disk has it all; that can take longer than answering a question."""
@@ -109,7 +115,7 @@ class PredictionFile:
     def _claim(self) -> None:
         path = self.folder / SETTINGS_NAME
         if not path.exists():
-            _replace(path, (json.dumps(self.settings, indent=1) + "\n").encode())
+            write_run_file(path, json.dumps(self.settings, indent=1) + "\n")
         try:
             earlier = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -126,17 +132,18 @@ def refuse_foreign(folder: Path) -> None:
     """Refuse a folder that holds something and is no run's, before anything is written to it.
 
     Raises:
-        UsageError: If so, or if it cannot be looked into.
+        UsageError: If so.
+        DataError: If it cannot be looked into.
     """
     try:
-        held = [path.name for path in folder.iterdir() if not path.match(f"{SETTINGS_NAME}.*.part")]
+        held = [path.name for path in folder.iterdir() if not path.match(f".{SETTINGS_NAME}.*.part")]
         # Looked for last: a process that began the run meanwhile has written its settings first.
         if not held or (folder / SETTINGS_NAME).exists():
             return
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     if NAME in held:
         what = "holds predictions, and nothing that says how they were made"
         raise UsageError(what, where=str(folder), fix="choose another --output")
@@ -144,9 +151,12 @@ def refuse_foreign(folder: Path) -> None:
     raise UsageError(what, where=str(folder), fix="give a new folder as --output")
 
 
-def _cannot_write(folder: Path, error: OSError) -> UsageError:
-    what = f"cannot be written: {error.strerror}"
-    return UsageError(what, where=str(folder), fix="choose another --output")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def part_name(share: Share) -> str:
@@ -166,14 +176,14 @@ def collect(folder: Path, samples: Sequence[Sample]) -> list[Prediction] | None:
 
     Raises:
         UsageError: If another process still writes a part.
-        DataError: If a line is damaged.
+        DataError: If a line is damaged, or the file cannot be written.
     """
     with (folder / SETTINGS_NAME).open("r+b") as settings:  # two processes may be through at the same time
         lock(settings, folder, PATIENCE_SECONDS)
         rows = _rows_in(folder)
         if any(sample.id not in rows for sample in samples):
             return None
-        _replace(folder / NAME, b"".join(_line(rows[id]) for id in sorted(rows)))
+        write_run_file(folder / NAME, b"".join(_line(rows[id]) for id in sorted(rows)).decode())
         for part in _parts(folder):
             _open_alone(part).close()
             part.unlink()
@@ -332,12 +342,3 @@ def _row_in(line: bytes) -> dict[str, Any] | None:
 
 def _line(row: Mapping[str, Any]) -> bytes:
     return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

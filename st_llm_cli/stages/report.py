@@ -24,6 +24,7 @@ from st_llm_cli.errors import DataError, UsageError
 from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.judge import opinions_of
 from st_llm_cli.stages.prediction_file import NAME, SETTINGS_NAME, read_predictions
+from st_llm_cli.stages.run_folder import write_run_file
 from st_llm_cli.stages.strips import MOST_CLIPS, read_strips, strips_of
 from st_llm_cli.stages.strips import NAME as STRIPS_NAME
 
@@ -58,8 +59,7 @@ def write_report(
         The files.
 
     Raises:
-        DataError: If a file of the run is damaged.
-        UsageError: If the files cannot be written.
+        DataError: If a file of the run is damaged, or one cannot be written.
     """
     record = record_of(run, report, predictions, scorer, pictures=pictures, step=step)
     contents = {
@@ -69,13 +69,8 @@ def write_report(
         PAGE_NAME: run_page(record),
     }
     folder = output or run
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            (folder / name).write_text(content, encoding="utf-8")
-    except OSError as error:
-        what = f"cannot be written: {error.strerror}"
-        raise UsageError(what, where=str(folder), fix="choose another folder with --output") from error
+    for name, content in contents.items():
+        write_run_file(folder / name, content)
     return [folder / name for name in contents]
 
 
@@ -156,7 +151,7 @@ def write_environment(folder: Path, command: str, device: str) -> None:
         "machine": platform.machine(),
         "system": platform.platform(),
     }
-    (folder / ENVIRONMENT_NAME).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_run_file(folder / ENVIRONMENT_NAME, json.dumps(facts, indent=1) + "\n")
 
 
 def _controls(run: Path, predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:

@@ -142,7 +142,7 @@ def _held(output: Path) -> Iterator[None]:
     try:
         file = path.open("ab")
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     with file:
         try:
             lock(file, path, SECONDS_TO_END)
@@ -177,7 +177,7 @@ def write_run_file(path: Path, text: str) -> None:
     try:
         put_whole(path, [text.encode()])
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def make_folder(path: Path) -> None:
@@ -196,7 +196,7 @@ def make_folder(path: Path) -> None:
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def _holds(output: Path, name: str) -> bool:
@@ -204,10 +204,11 @@ def _holds(output: Path, name: str) -> bool:
     try:
         return (output / name).exists()
     except OSError as error:  # a name too long, or a folder that may not be looked into
-        raise _cannot_write(output, error) from error
+        raise cannot_write(output, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> DataError:
+def cannot_write(path: Path, error: OSError) -> DataError:
+    """Turn the system's refusal of a file of a run into what was found, where, and what to do."""
     fix = "give another --output"
     if error.errno in FULL:
         fix = f"make room, or {fix}"

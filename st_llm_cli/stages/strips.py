@@ -23,6 +23,7 @@ from st_llm_cli.bench.sample import Media, Prediction
 from st_llm_cli.bench.scoring import judge_reply
 from st_llm_cli.errors import DataError
 from st_llm_cli.json_text import parse_json
+from st_llm_cli.stages.run_folder import write_run_file
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -62,7 +63,7 @@ def strips_of(
         Pictures by `strip_key`, within the limits.
 
     Raises:
-        DataError: If the pictures in the folder are damaged.
+        DataError: If the pictures in the folder are damaged, or cannot be written.
     """
     known = read_strips(folder / NAME)
     wanted = _wanted(predictions, known, scorer, most_clips)
@@ -166,10 +167,9 @@ def read_strips(path: Path) -> dict[str, Strip]:
 
 
 def _write(path: Path, strips: Mapping[str, Strip]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        for key, strip in strips.items():
-            jpeg = base64.b64encode(strip.jpeg).decode("ascii")
-            row = {"clip": key, "times_seconds": list(strip.times_seconds), "jpeg": jpeg}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    part.replace(path)
+    lines = []
+    for key, strip in strips.items():
+        jpeg = base64.b64encode(strip.jpeg).decode("ascii")
+        row = {"clip": key, "times_seconds": list(strip.times_seconds), "jpeg": jpeg}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_run_file(path, "".join(lines))

@@ -50,7 +50,7 @@ def test_folder_that_cannot_be_written_is_an_error(stllm: Stllm, tmp_path: Path)
     run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), tmp_path / "run")
     (tmp_path / "file").touch()
     ran = stllm("rescore", tmp_path / "run", "--output", tmp_path / "file")
-    assert ran.code == 2
+    assert ran.code == 1
     assert "cannot be written" in ran.err and "--output" in ran.err
 
 

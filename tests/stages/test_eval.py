@@ -1,6 +1,7 @@
 """Evaluations with a model that answers by rote: what is asked, kept, resumed and counted."""
 
 import json
+import resource
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -393,7 +394,7 @@ def test_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path: Path) -> 
     assert [path.name for path in output.iterdir()] == ["scores.csv"]
 
 
-@pytest.mark.parametrize("left", [(), ("settings.json.41.part",)])
+@pytest.mark.parametrize("left", [(), (".settings.json.41-0f.part",)])
 def test_folder_of_a_run_killed_at_its_start_goes_on(left: tuple[str, ...], tmp_path: Path) -> None:
     for name in left:
         (tmp_path / name).touch()
@@ -402,8 +403,24 @@ def test_folder_of_a_run_killed_at_its_start_goes_on(left: tuple[str, ...], tmp_
 
 def test_file_that_cannot_be_written_is_a_wrong_output(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be written"), PredictionFile(tmp_path / "file", {}):
+    with pytest.raises(DataError, match="cannot be written"), PredictionFile(tmp_path / "file", {}):
         pass
+
+
+def test_answers_that_find_no_room_are_told_and_given_once_there_is_some(tmp_path: Path) -> None:
+    plan = Plan("tvbench", MINI / "tvbench", limit=4)
+    whole = run(Rote(), plan, tmp_path / "whole").predictions
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (tmp_path / "whole" / NAME).stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(DataError, match=rf"{NAME}: cannot be written: File too large"):
+            run(Rote(), plan, tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    later = Rote()
+    assert run(later, plan, tmp_path / "run").predictions == whole
+    assert 0 < len(later.asked) < 4
 
 
 @pytest.mark.parametrize(

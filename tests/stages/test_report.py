@@ -1,6 +1,7 @@
 """What a run's folder tells its report."""
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from st_llm_cli.stages.controls import run_control
 from st_llm_cli.stages.eval import Result, run
 from st_llm_cli.stages.eval_plan import Plan
 from st_llm_cli.stages.report import record_of, write_environment, write_report
+from st_llm_cli.stages.strips import NAME as STRIPS_NAME
 from tests.bench.golden import mini_folder
 from tests.bench.page.test_run_page import data_of
 from tests.stages.test_controls import Watcher
@@ -76,6 +78,27 @@ def test_every_kind_of_benchmark_has_its_report(name: str, tmp_path: Path) -> No
     if done.report.needs_judge:
         assert f"{done.report.needs_judge} answers are for a judge" in made["report.html"]
     assert done.report.coverage.label in made["scores.tex"].replace("\\_", "_")
+
+
+def test_report_that_finds_no_room_leaves_what_is_there_as_it_was(result: Result) -> None:
+    def write() -> list[Path]:
+        write_environment(result.folder, "stllm eval", "cpu")
+        return write_report(result.folder, result.report, result.predictions, pictures=4)
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in result.folder.iterdir()}
+
+    write()
+    (result.folder / STRIPS_NAME).unlink()
+    before, limit = files(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most in (4, len(before["environment.json"]), len(before["scores.json"])):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, limit[1]))
+        try:
+            with pytest.raises(DataError, match="cannot be written: File too large"):
+                write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert files() == before
 
 
 def test_same_run_gives_the_same_files(result: Result, tmp_path: Path) -> None:
