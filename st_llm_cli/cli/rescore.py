@@ -36,7 +36,12 @@ def rescore(
     ] = "strict",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write scores and report here, not into RUN."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write scores and report into this new folder, not RUN.",
+        ),
     ] = None,
     pictures: PicturesOption = DEFAULT_PICTURES,
     judge_url: JudgeUrlOption = None,
@@ -52,9 +57,12 @@ def rescore(
     A judge's replies are kept in the run's folder; what it was asked before is not asked again. The scores
     and report.html are written anew; for a file alone, only with --output.
     """
+    from st_llm_cli.stages.report import refuse_other_files
     from st_llm_cli.stages.rescore import rescore as score_run
 
     check_scorer(scorer)
+    if output is not None and not (run.is_dir() and output.resolve() == run.resolve()):
+        refuse_other_files(output)
     again = score_run(run)
     judge = judge_named(judge_url, judge_model, judge_key_env, judge_rate, judge_price)
     judged = None if judge is None else have_judged(again.predictions, again.folder, judge, scorer)

@@ -24,11 +24,12 @@ from st_llm_cli.errors import DataError, UsageError
 from st_llm_cli.json_text import parse_json
 from st_llm_cli.stages.judge import opinions_of
 from st_llm_cli.stages.prediction_file import NAME, SETTINGS_NAME, read_predictions
-from st_llm_cli.stages.run_folder import write_run_file
+from st_llm_cli.stages.run_folder import cannot_write, write_run_file
 from st_llm_cli.stages.strips import MOST_CLIPS, read_strips, strips_of
 from st_llm_cli.stages.strips import NAME as STRIPS_NAME
 
 PAGE_NAME = "report.html"
+FILES = ("scores.json", "scores.csv", "scores.tex", PAGE_NAME)
 ENVIRONMENT_NAME = "environment.json"
 PACKAGES = ("torch", "transformers", "numpy", "av", "decord")
 CONTROL_PREFIX = "control-"
@@ -62,16 +63,30 @@ def write_report(
         DataError: If a file of the run is damaged, or one cannot be written.
     """
     record = record_of(run, report, predictions, scorer, pictures=pictures, step=step)
-    contents = {
-        "scores.json": json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n",
-        "scores.csv": csv_of(record),
-        "scores.tex": latex_of(record),
-        PAGE_NAME: run_page(record),
-    }
-    folder = output or run
-    for name, content in contents.items():
-        write_run_file(folder / name, content)
-    return [folder / name for name in contents]
+    scores = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
+    contents = (scores, csv_of(record), latex_of(record), run_page(record))
+    paths = [(output or run) / name for name in FILES]
+    for path, content in zip(paths, contents, strict=True):
+        write_run_file(path, content)
+    return paths
+
+
+def refuse_other_files(output: Path) -> None:
+    """Refuse a folder that holds more than a report, before anything is written to it.
+
+    Raises:
+        UsageError: If so.
+        DataError: If it cannot be looked into.
+    """
+    try:
+        held = [path.name for path in output.iterdir() if not path.match(".*.part")]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(output, error) from error
+    if not set(held) <= set(FILES):
+        what = "holds a run" if SETTINGS_NAME in held else "exists, and holds other files than a report's"
+        raise UsageError(what, where=str(output), fix="give a new folder as --output")
 
 
 def write_comparison(

@@ -54,6 +54,24 @@ def test_folder_that_cannot_be_written_is_an_error(stllm: Stllm, tmp_path: Path)
     assert "cannot be written" in ran.err and "--output" in ran.err
 
 
+def test_folder_of_other_things_or_of_another_run_is_left_as_it_is(stllm: Stllm, tmp_path: Path) -> None:
+    own, other, notes = tmp_path / "own", tmp_path / "other", tmp_path / "notes"
+    for folder in (own, other):
+        run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), folder)
+    notes.mkdir()
+    (notes / "scores.csv").write_text("mine")
+    (notes / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for folder, what in ((other, "holds a run"), (notes, "exists, and holds other files than a report's")):
+        ran = stllm("rescore", own, "--output", folder)
+        assert ran.code == 2
+        assert f"{folder}: {what} (give a new folder as --output)" in ran.err
+    assert stllm("rescore", own / "predictions.jsonl", "--output", own).code == 2
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+    for folder in (own, tmp_path / "new", tmp_path / "new"):
+        assert stllm("rescore", own, "--output", folder).code == 0
+
+
 def test_another_judge_reads_stored_answers(stllm: Stllm, tmp_path: Path) -> None:
     run(Rote(), Plan("msvd", MINI / "msvd"), tmp_path)
     with judge_server(Script(usual='{"pred": "yes", "score": 4}')) as url:
