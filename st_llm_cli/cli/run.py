@@ -58,6 +58,7 @@ def run(
     - `stllm run my.yaml --tiny`
     """
     from st_llm_cli.recipe import load_recipe
+    from st_llm_cli.stages.prediction_file import refuse_foreign
     from st_llm_cli.stages.run import check_evaluations, steps_of
     from st_llm_cli.stages.run_folder import refuse_other
     from st_llm_cli.training.scale import check_deepspeed_files
@@ -74,6 +75,9 @@ def run(
     done: list[str] = []
     skipped: list[str] = []
     steps = steps_of(loaded, folder)
+    for step in steps:
+        if step.kind == "eval" and not step.is_complete:
+            refuse_foreign(step.result.parent)  # not after hours of training
     if not all(step.is_complete for step in steps):
         clear_stop(loaded, folder)
     for step in steps:

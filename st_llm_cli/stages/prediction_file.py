@@ -28,6 +28,8 @@ from st_llm_cli.stages.share import Share
 NAME = "predictions.jsonl"
 SETTINGS_NAME = "settings.json"
 SYNCHRONISE_SECONDS = 1.0
+ANOTHER = "choose another --output, or move this folder away"
+"""What helps where a folder cannot be used; an evaluation within a run of `stllm run` has no --output."""
 PATIENCE_SECONDS = 5.0
 """How long another process may take to let go of a file: one that was killed is gone by then."""
 
@@ -88,7 +90,7 @@ class PredictionFile:
             return False
         if _question_of(row) != _question_of(row_of(Prediction(sample, None))):
             what = f"holds another question under the id '{sample.id}': the benchmark's files have changed"
-            raise UsageError(what, where=str(self.path), fix="choose another --output")
+            raise UsageError(what, where=str(self.path), fix=ANOTHER)
         return True
 
     def add(self, prediction: Prediction) -> None:
@@ -119,12 +121,14 @@ class PredictionFile:
         try:
             earlier = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DataError("is damaged", where=str(path), fix="choose another --output") from error
+            raise DataError("is damaged", where=str(path), fix=ANOTHER) from error
+        if not isinstance(earlier, dict):
+            raise DataError("is damaged", where=str(path), fix=ANOTHER)
         now = json.loads(json.dumps(self.settings))
         if earlier != now:
             keys = [key for key in {**earlier, **now} if earlier.get(key) != now.get(key)]
             changes = ", ".join(f"{key} was {earlier.get(key)!r}, is {now.get(key)!r}" for key in keys)
-            fix = "choose another --output, or repeat those settings"
+            fix = f"repeat those settings, {ANOTHER}"
             raise UsageError(f"holds a run of other settings: {changes}", where=str(self.folder), fix=fix)
 
 
@@ -146,9 +150,9 @@ def refuse_foreign(folder: Path) -> None:
         raise cannot_write(folder, error) from error
     if NAME in held:
         what = "holds predictions, and nothing that says how they were made"
-        raise UsageError(what, where=str(folder), fix="choose another --output")
+        raise UsageError(what, where=str(folder), fix=ANOTHER)
     what = "exists, and is not a run folder"
-    raise UsageError(what, where=str(folder), fix="give a new folder as --output")
+    raise UsageError(what, where=str(folder), fix=ANOTHER)
 
 
 @contextmanager
@@ -316,7 +320,7 @@ def _whole_rows(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     """Give the rows of a run's own file, which need not be there yet, as `_rows_of` does."""
     if not path.exists():
         return {}, 0
-    return _rows_of(path.read_bytes(), path, fix="remove the line, or choose another --output")
+    return _rows_of(path.read_bytes(), path, fix=f"remove the line, {ANOTHER}")
 
 
 def _rows_of(content: bytes, path: Path, fix: str) -> tuple[dict[str, dict[str, Any]], int]:

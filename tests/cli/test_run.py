@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from st_llm_cli.recipe import dump_recipe, load_recipe
 from st_llm_cli.stages import run as run_module
 from st_llm_cli.stages.drawn_shapes import CLIPS
 from st_llm_cli.stages.video_model import load_model
@@ -95,6 +96,19 @@ def test_an_evaluation_that_cannot_be_is_refused_before_training(
     refused = stllm("run", recipe, "--output", run, "--set", "stages.1.eval.bench=shape")
     assert refused.code == 2 and "unknown benchmark 'shape'" in refused.err
     assert not run.exists()
+
+
+def test_other_files_where_an_evaluation_goes_are_refused_before_training(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run" / "eval" / "1-shapes"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    (folder.parents[1] / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe)))
+    ran = stllm("run", recipe, "--output", tmp_path / "run")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{folder}: exists, and is not a run folder" in ran.err and "move this folder away" in ran.err
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_an_evaluation_in_a_recipe_asks_about_the_rich_world(

@@ -151,6 +151,15 @@ def test_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
         run(Rote(), Plan("tvbench", MINI / "tvbench", num_frames=8), tmp_path, settings={"model": "one"})
 
 
+@pytest.mark.parametrize("damage", ["", "[]", "{"])
+def test_damaged_settings_are_named(damage: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(damage)
+    with pytest.raises(
+        DataError, match=r"settings\.json: is damaged \(choose another --output, or move this"
+    ):
+        run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path)
+
+
 def test_predictions_of_unknown_origin_are_not_touched(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("mine")
     with pytest.raises(UsageError, match="nothing that says how they were made"):
@@ -172,7 +181,7 @@ def test_damaged_line_is_named(damage: str, tmp_path: Path) -> None:
     run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path)
     (tmp_path / NAME).write_text(damage)
     with pytest.raises(
-        DataError, match=r"line [12] is damaged \(remove the line, or choose another --output\)"
+        DataError, match=r"line [12] is damaged \(remove the line, choose another --output, or move this"
     ):
         run(Rote(), Plan("tvbench", MINI / "tvbench"), tmp_path)
 
@@ -390,7 +399,8 @@ def test_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path: Path) -> 
     (output / "scores.csv").write_text("mine")
     with pytest.raises(UsageError) as caught:
         run(Rote(), Plan("tvbench", MINI / "tvbench", limit=1), output)
-    assert str(caught.value) == f"{output}: exists, and is not a run folder (give a new folder as --output)"
+    fix = "choose another --output, or move this folder away"
+    assert str(caught.value) == f"{output}: exists, and is not a run folder ({fix})"
     assert [path.name for path in output.iterdir()] == ["scores.csv"]
 
 
