@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from st_llm_cli.errors import StllmError, UsageError
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.session import Session, ShownClip, Turn
+from st_llm_cli.stages.frame_limit import limited, within_limit
 from st_llm_cli.stages.limits import check_num_frames, most_frames
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
@@ -177,14 +178,10 @@ class Chat:
         began = perf_counter()
         most = most_frames(self.model.model.config)
         check_num_frames(view.num_frames, most)
-        # One more than it reads tells that a rate gives too many, without reading them all.
-        request = replace(self._request(view), max_frames=most + 1 if view.fps else None)
-        ((_, look),) = self.model.read_clips([request])
+        ((request, look),) = self.model.read_clips([limited(self._request(view), most)])
+        look = within_limit(request, look)
         if isinstance(look, StllmError):
             raise look
-        if len(look.indices) > most:
-            what = f"{view.path} gives more than the {most} frames that this model reads"
-            raise UsageError(what, where="fps", fix="lower it")
         read = perf_counter()
         place = None if instead_of is None else instead_of.shown
         shown = self._show(str(view.path), look, place)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.model.generation import Generation
+from st_llm_cli.stages.frame_limit import limited, within_limit
 from st_llm_cli.stages.progress import Progress, Unseen
 from st_llm_cli.video.reader import check_video, read_clip
 from st_llm_cli.video.request import Request, check_request
@@ -171,17 +172,16 @@ def parts_of(video: Path, wish: Wish) -> list[Part]:
 
 def request_for(model: Answerer, part: Part, wish: Wish) -> Request:
     """What the video room is asked for: the frames of a part as the model wants them."""
-    return Request(
+    request = Request(
         part.video,
         num_frames=wish.num_frames if wish.num_frames or wish.fps else model.num_frames,
         fps=wish.fps,
-        # One more than the model can read tells that there are too many, without reading them all.
-        max_frames=wish.most_frames + 1 if wish.fps and wish.most_frames else None,
         start=part.start_seconds or None,
         end=part.end_seconds,
         transform=model.transform,
         reader=wish.reader,
     )
+    return request if wish.most_frames is None else limited(request, wish.most_frames)
 
 
 def look(model: Answerer, part: Part, wish: Wish) -> Look:
@@ -189,24 +189,13 @@ def look(model: Answerer, part: Part, wish: Wish) -> Look:
 
     Raises:
         VideoError: If the video cannot give them.
+        UsageError: If a rate gives more than the model reads.
     """
-    ((_, clip),) = model.read_clips([request_for(model, part, wish)])
+    ((request, clip),) = model.read_clips([request_for(model, part, wish)])
+    clip = within_limit(request, clip)
     if isinstance(clip, StllmError):
         raise clip
-    check_frames(clip, wish)
     return clip
-
-
-def check_frames(clip: Look, wish: Wish) -> None:
-    """Refuse a clip that has more frames than the model can read.
-
-    Raises:
-        UsageError: If there are more.
-    """
-    if wish.most_frames is not None and len(clip.indices) > wish.most_frames:
-        where, fix = ("num_frames", "") if wish.fps is None else ("fps", ", or cut the video with `every`")
-        what = f"gives more than the {wish.most_frames} frames that this model reads"
-        raise UsageError(f"{clip.source.path} {what}", where=where, fix=f"lower it{fix}")
 
 
 def describe(model: Answerer, part: Part, clip: Look, wish: Wish) -> Description:
@@ -276,9 +265,9 @@ def describe_all(
                 progress.step(str(video))
                 yield outcome
         requests = [request_for(model, part, wish) for part in todo]
-        for part, (_, clip) in zip(todo, model.read_clips(requests), strict=True):
+        for part, (request, clip) in zip(todo, model.read_clips(requests), strict=True):
             outcome = outcomes[part.video]
-            _describe_into(outcome, model, part, clip, wish, keep)
+            _describe_into(outcome, model, part, within_limit(request, clip), wish, keep)
             progress.step(str(part.video))
             left[part.video] -= 1
             if not left[part.video]:
@@ -296,7 +285,6 @@ def _describe_into(
     try:
         if isinstance(clip, StllmError):
             raise clip
-        check_frames(clip, wish)
         description = describe(model, part, clip, wish)
     except StllmError as error:
         if isinstance(error, UsageError) and wish.fps is None:

@@ -23,6 +23,7 @@ import torch
 
 from st_llm_cli.errors import DataError, StllmError, UsageError
 from st_llm_cli.stages.clip_tokens import Asked, ClipTokens
+from st_llm_cli.stages.frame_limit import limited, within_limit
 from st_llm_cli.stages.limits import MOST_FRAMES
 from st_llm_cli.video.reader import DEFAULT_DEADLINE_SECONDS, read_clips
 from st_llm_cli.video.request import Request, check_request
@@ -112,11 +113,10 @@ def request_for(
         video,
         num_frames=count,
         fps=wish.fps,
-        # As `stllm describe` asks: one more tells that there are too many, without reading them all.
-        max_frames=most_frames + 1 if wish.fps else None,
         transform=transform,
         reader=wish.reader,
     )
+    request = limited(request, most_frames)
     check_request(request)
     return request
 
@@ -213,8 +213,10 @@ class _Run:
 
     def take(self, asked: Asked, clip: Clip | StllmError, seconds: float) -> None:
         """Take in a clip that was read, or the error that stands for it."""
-        if not isinstance(clip, StllmError):
-            clip = self._too_many_frames(asked.request, clip) or clip
+        clip = within_limit(asked.request, clip)
+        if not isinstance(clip, StllmError) and self.tokens.has_too_many_frames(clip):
+            what = f"{len(clip.frames)} frames are more than the model tells apart"
+            clip = UsageError(what, where=str(asked.request.path), fix="ask for fewer frames")
         if isinstance(clip, StllmError):
             self.through(Outcome(asked.request.path, clip, seconds))
             return
@@ -223,17 +225,6 @@ class _Run:
         self.waiting.append((asked, clip))
         if self._frames_waiting() >= self.batch_frames:
             self.encode_waiting()
-
-    def _too_many_frames(self, request: Request, clip: Clip) -> UsageError | None:
-        """Say that a clip has more frames than the model reads, if it has."""
-        where, most = str(request.path), request.max_frames
-        if most is not None and len(clip.frames) >= most:
-            what = f"gives more than the {most - 1} frames that this model reads"
-            return UsageError(what, where=where, fix="lower the rate")
-        if self.tokens.has_too_many_frames(clip):
-            what = f"{len(clip.frames)} frames are more than the model tells apart"
-            return UsageError(what, where=where, fix="ask for fewer frames")
-        return None
 
     def _frames_waiting(self) -> int:
         return sum(len(clip.frames) for _, clip in self.waiting)

@@ -281,7 +281,8 @@ def test_rate_that_gives_more_frames_than_the_model_reads_skips_the_clip(
     wish = Wish(fps=1e9)
     asked = [request_for(videos[0], wish, 4, ResizeCenterCrop(28), most_frames=6)]
     assert extract(tokens, asked, wish, outcomes.append) == Tally(skipped=1)
-    said = f"{videos[0]}: gives more than the 6 frames that this model reads (lower the rate)"
+    what = f"{videos[0]} gives more than the 6 frames that this model reads"
+    said = f"fps: {what} (lower it, or look at a shorter part of the video)"
     assert str(outcomes[0].error) == said
 
 
