@@ -123,6 +123,8 @@ def answer(desk: Desk, question: str, write: Callable[[Iterator[str]], None]) ->
     Returns:
         The turn; None if it was stopped before its first word.
     """
+    from st_llm_cli.stages.question import SAID_NOTHING, not_known
+
     before = len(desk.chat.turns)
     with stop_on_interrupt() as should_stop:
         pieces = desk.chat.ask(question, desk.generation, should_stop)
@@ -136,9 +138,9 @@ def answer(desk: Desk, question: str, write: Callable[[Iterator[str]], None]) ->
         dropped = turn.work.dropped_turns
         desk.tell(f"the oldest {dropped} of {before} turns no longer fit; the model has not read them")
     if unknown := desk.chat.model.unknown_words(question):
-        desk.tell(f"the model does not know {', '.join(map(repr, unknown))}; put the question in other words")
+        desk.tell(not_known(unknown))
     elif turn.ending == "end" and not turn.answer.strip():
-        desk.tell("the model answered nothing; put the question in other words")
+        desk.tell(SAID_NOTHING)
     if turn.ending == "length" and desk.interactive:
         desk.tell("cut at its longest; /set max_new_tokens N allows more")
     if turn.ending == "stopped":

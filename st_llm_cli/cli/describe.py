@@ -184,14 +184,16 @@ def describe(
 
 
 def _name_unknown_words(model: VideoModel, prompt: str) -> None:
+    from st_llm_cli.stages.question import not_known
+
     if unknown := model.unknown_words(prompt):
-        words = ", ".join(map(repr, unknown))
-        note(f"the model does not know {words}: put the question in other words")
+        note(not_known(unknown))
 
 
 def stream_one(model: Answerer, video: Path, wish: Wish) -> int:
     """Write the answer about one video as it comes into being; the number of failures is 0."""
-    from st_llm_cli.stages.describe import SAID_NOTHING, look, parts_of
+    from st_llm_cli.stages.describe import look, parts_of
+    from st_llm_cli.stages.question import SAID_NOTHING
 
     (part,) = parts_of(video, wish)
     clip = look(model, part, wish)

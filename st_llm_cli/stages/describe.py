@@ -13,6 +13,7 @@ from st_llm_cli.errors import StllmError, UsageError, VideoError
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.stages.frame_limit import limited, within_limit
 from st_llm_cli.stages.progress import Progress, Unseen
+from st_llm_cli.stages.question import SAID_NOTHING
 from st_llm_cli.video.reader import check_video, read_clip
 from st_llm_cli.video.request import Request, check_request
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 SHORTEST_PART_SECONDS = 0.1
 """What is left after the last whole part is joined to it when shorter than this."""
 MOST_PARTS = 100_000
-SAID_NOTHING = "the model answered nothing: put the question in other words"
 
 
 class Answerer(Protocol):

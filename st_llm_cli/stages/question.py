@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,3 +25,10 @@ class Question:
 
 Answer = str | int
 """What was written, or the place of the option that was chosen, from 0."""
+SAID_NOTHING = "the model answered nothing: put the question in other words"
+"""What is said of an answer without a word."""
+
+
+def not_known(words: Sequence[str]) -> str:
+    """What is said of a question with words that the model does not know."""
+    return f"the model does not know {', '.join(map(repr, words))}: put the question in other words"

@@ -4,8 +4,11 @@ import io
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,6 +20,7 @@ from st_llm_cli.errors import StllmError
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.stages import chat_file
 from st_llm_cli.stages.chat import Chat, View
+from st_llm_cli.stages.question import SAID_NOTHING
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from tests.cli.conftest import Stllm
 
@@ -66,7 +70,19 @@ def test_standard_input_is_read_line_by_line(stllm: Stllm, micro: Path, clips: P
 
 def test_words_that_the_model_does_not_know_are_named(stllm: Stllm, micro: Path, clips: Path) -> None:
     ran = stllm("chat", clips / "a.mp4", "-m", micro, "-q", "What zebra moves")
-    assert ran.err == "stllm: the model does not know 'zebra'; put the question in other words\n"
+    assert ran.err == "stllm: the model does not know 'zebra': put the question in other words\n"
+
+
+def test_an_empty_answer_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    turns: list[Any] = []
+
+    def ask(question: str, *options: object) -> Iterator[str]:
+        turns.append(SimpleNamespace(answer=" ", ending="end", work=None))
+        yield " "
+
+    chat: Any = SimpleNamespace(turns=turns, ask=ask, model=SimpleNamespace(unknown_words=lambda asked: []))
+    answer(Desk(chat, Generation(), View, Console(), interactive=False), "What moves?", list)
+    assert capsys.readouterr().err == f"stllm: {SAID_NOTHING}\n"
 
 
 def test_machines_get_an_object_a_line(stllm: Stllm, micro: Path, clips: Path, pipe) -> None:  # type: ignore[no-untyped-def]

@@ -11,7 +11,6 @@ from st_llm_cli.model.generation import Generation
 from st_llm_cli.shapes.encode import Encoding, write_video
 from st_llm_cli.shapes.world import make_scene
 from st_llm_cli.stages.describe import (
-    SAID_NOTHING,
     Description,
     Part,
     Wish,
@@ -20,6 +19,7 @@ from st_llm_cli.stages.describe import (
     look,
     parts_of,
 )
+from st_llm_cli.stages.question import SAID_NOTHING
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
