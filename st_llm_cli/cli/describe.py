@@ -51,10 +51,10 @@ DEFAULT_PROMPT = "Describe the video."
 OUTPUT = "Output"
 
 
-def _file(path: Path | None) -> Path | None:
-    if path == Path("-"):
+def _file(text: str) -> Path:
+    if text == "-":
         raise UsageError("is not a file", where="--output -", fix="leave it out to write to standard output")
-    return path
+    return Path(text)
 
 
 def describe(
@@ -87,7 +87,7 @@ def describe(
             "--output",
             "-o",
             metavar="FILE",
-            callback=_file,
+            parser=_file,
             help="Write here; run again to go on.",
             rich_help_panel=OUTPUT,
         ),
@@ -146,7 +146,7 @@ def describe(
     found = videos_in(videos)
     _check_format(name, found)
     if output is not None:
-        _check_output(output, [*map(Path, videos), *found])
+        _check_output(output, [*(Path(name) for name in videos if name != "-"), *found])
     if (output is None or not output.exists()) and (errors := refused_at_sight(found, reader)):
         _tell(errors, len(found), len(found))
         raise typer.Exit(1)

@@ -125,6 +125,17 @@ def test_standard_output_is_no_file_to_write_to(
     assert not list(tmp_path.iterdir())
 
 
+def test_file_that_is_called_as_standard_output_can_be_named_by_its_folder(
+    describe: Stllm, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(clips / "a.mp4"))))
+        ran = describe("-", "--output", "./-")
+        assert (ran.code, ran.out) == (0, ""), ran.err
+    assert (tmp_path / "-").read_text(encoding="utf-8").startswith(str(clips / "a.mp4"))
+
+
 def test_form_follows_the_ending_of_the_output(describe: Stllm, clips: Path, tmp_path: Path) -> None:
     assert describe(clips, "--output", tmp_path / "out.csv").code == 0
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(encoding="utf-8"))))
