@@ -116,6 +116,18 @@ def fetch(hub_id: str, patterns: Sequence[str]) -> Path:
     return folder
 
 
+def remedy(path: Path) -> str:
+    """Say what to do about a damaged file or folder of a model, by where that came from."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    if cache in path.parents:  # the Hub's own library takes what is there for whole
+        return f"remove {cache / path.relative_to(cache).parts[0]}, and it is downloaded again"
+    if ASSETS in path.parents:
+        return "install stllm again"
+    return "copy or download it again, or take another checkpoint"
+
+
 def _bundled(name: str) -> Path:
     folder = BUNDLED[name]
     if not (folder / CONFIG).exists():

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from st_llm_cli.errors import CheckpointError
 from st_llm_cli.model import weight_files
+from st_llm_cli.model.locate import remedy
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 
 SETTINGS = "adapter.json"
@@ -121,9 +122,9 @@ def load_adapter(model: StllmForConditionalGeneration, folder: Path) -> None:
     """
     where = str(folder / WEIGHTS)
     try:
-        weights = load_file(folder / WEIGHTS)
+        weights = load_file(where)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=where, fix="copy it again") from error
+        raise CheckpointError(f"cannot be read: {error}", where=where, fix=remedy(folder)) from error
     own = {name: parameter.shape for name, parameter in model.named_parameters()}
     wrong = [name for name, tensor in weights.items() if own.get(name) != tensor.shape]
     wrong += [name for name in own if "lora_" in name and name not in weights]

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Generation
 from st_llm_cli.errors import CheckpointError
 from st_llm_cli.model import weight_files
 from st_llm_cli.model.checkpoint import WRONG_CONFIG, listed, reason_of
-from st_llm_cli.model.locate import OUR_FILES, fetch
+from st_llm_cli.model.locate import OUR_FILES, fetch, remedy
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -102,13 +102,13 @@ def _load(kind: Any, name: str, config: Any) -> PreTrainedModel:
         )
     except (OSError, *WRONG_CONFIG, RuntimeError) as error:
         what = f"cannot be loaded: {reason_of(error)}"
-        raise CheckpointError(what, where=name, fix="check the folder, or download it again") from error
+        raise CheckpointError(what, where=name, fix=remedy(folder)) from error
     # What is there beside, such as the text half of a pair of towers, is not ours to use.
     missing = [f"missing {key}" for key in info["missing_keys"]]
     missing += [f"mis-shaped {key}" for key, *_ in info.get("mismatched_keys", ())]
     if missing:
         what = f"{len(missing)} tensors do not fit its configuration:{listed(missing)}"
-        raise CheckpointError(what, where=name, fix="download it again")
+        raise CheckpointError(what, where=name, fix=remedy(folder))
     loaded: PreTrainedModel = model
     return loaded
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from st_llm_cli.errors import CheckpointError
 from st_llm_cli.json_text import parse_json
+from st_llm_cli.model.locate import remedy
 
 LAYOUTS = (
     "model.safetensors.index.json",
@@ -59,7 +60,7 @@ def paths(source: Path) -> list[Path]:
         return [found]
     weight_map = read_json(found).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError("names no weight files", where=str(found), fix="download it again")
+        raise CheckpointError("names no weight files", where=str(found), fix=remedy(found))
     names = sorted(set(weight_map.values()))
     missing = [name for name in names if not (source / name).exists()]
     if missing:
@@ -101,7 +102,7 @@ def headers(source: Path) -> dict[str, Header]:
         for name, tensor in tensors(path):
             if name in found:
                 what = f"{name} is in more than one weight file"
-                raise CheckpointError(what, where=str(source), fix="download the folder again")
+                raise CheckpointError(what, where=str(source), fix=remedy(source))
             found[name] = Header(tuple(tensor.shape), tensor.dtype)
     return found
 
@@ -117,9 +118,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError("no such file", where=str(path), fix="check the folder") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"not JSON: {error}", where=str(path), fix="download it again") from error
+        raise CheckpointError(f"not JSON: {error}", where=str(path), fix=remedy(path)) from error
     if not isinstance(content, dict):
-        raise CheckpointError("not a JSON object", where=str(path), fix="download it again")
+        raise CheckpointError("not a JSON object", where=str(path), fix=remedy(path))
     return content
 
 
@@ -155,4 +156,4 @@ def _refused_pickle(path: Path, error: Exception) -> CheckpointError:
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     what = "an empty file" if path.stat().st_size == 0 else f"damaged, cut short or no weight file: {reason}"
-    return CheckpointError(what, where=str(path), fix="download it again")
+    return CheckpointError(what, where=str(path), fix=remedy(path))

@@ -168,7 +168,7 @@ def test_truncated_shard(stllm: Stllm, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100_000])
     said = error_of(stllm, "import", source, tmp_path / "ours", *VARIANT)
     assert said.startswith(f"{path}: damaged, cut short or no weight file: ")
-    assert said.endswith("(download it again)")
+    assert said.endswith("(copy or download it again, or take another checkpoint)")
 
 
 def test_code_in_a_weight_file(stllm: Stllm, tmp_path: Path) -> None:

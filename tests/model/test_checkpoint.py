@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from st_llm_cli.errors import CheckpointError, UsageError
 from st_llm_cli.model.checkpoint import choose_device, listed, load_checkpoint, read_config
+from st_llm_cli.model.locate import remedy
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from tests.micro import write_micro_checkpoint
 from tests.parity.golden import variants
@@ -130,7 +131,7 @@ def test_damaged_weights(folder: Path, share: float) -> None:
     path.write_bytes(content[: int(share * len(content))])
     error = refusal(folder)
     assert error.what.startswith("damaged, cut short or no weight file: ")
-    assert (error.where, error.fix) == (str(path), "download it again")
+    assert (error.where, error.fix) == (str(path), remedy(path))
 
 
 def test_missing_shard(folder: Path) -> None:

@@ -1,10 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from st_llm_cli.errors import CheckpointError
 from st_llm_cli.model import locate as locating
-from st_llm_cli.model.locate import locate
+from st_llm_cli.model.locate import locate, remedy
 from tests.model.hub import REPOSITORY, locate_with, serve_hub
 
 
@@ -140,6 +141,31 @@ def test_hub_id_found_in_the_cache_when_the_hub_is_gone(tmp_path: Path, reposito
     with serve_hub(repository) as endpoint:
         first = locate_with(endpoint, tmp_path / "home", REPOSITORY)
     assert locate_with(endpoint, tmp_path / "home", REPOSITORY) == first
+
+
+def test_damaged_file_of_the_hub_is_fetched_again_once_what_is_there_is_removed(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    with serve_hub(repository) as endpoint:
+        path = Path(locate_with(endpoint, tmp_path / "home", REPOSITORY)) / "model.safetensors"
+        path.write_text("damaged")
+        locate_with(endpoint, tmp_path / "home", REPOSITORY)
+        assert path.read_text() == "damaged"
+        fetched = tmp_path / "home" / "hub" / f"models--{REPOSITORY.replace('/', '--')}"
+        assert remedy(path) == f"remove {fetched}, and it is downloaded again"
+        shutil.rmtree(fetched)
+        locate_with(endpoint, tmp_path / "home", REPOSITORY)
+    assert path.read_text() == str(repository)
+
+
+def test_damaged_file_of_ones_own_has_others_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "checkpoint" / "model.safetensors"
+    assert remedy(path) == "copy or download it again, or take another checkpoint"
+
+
+def test_damaged_file_of_a_bundled_model_comes_with_the_package() -> None:
+    assert remedy(locate("tiny") / "model.safetensors") == "install stllm again"
 
 
 def test_hub_that_cannot_be_reached(tmp_path: Path, repository: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from st_llm_cli.errors import CheckpointError
+from st_llm_cli.model.locate import remedy
 from st_llm_cli.model.weight_files import Header, headers, paths, read_json, tensors
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.float16)}
@@ -109,7 +110,7 @@ def test_file_that_is_cut_short(tmp_path: Path, suffix: str, share: float) -> No
     path.write_bytes(content[: int(share * len(content))])
     error = refusal(tmp_path)
     assert error.what.startswith("damaged, cut short or no weight file: ")
-    assert (error.where, error.fix) == (str(path), "download it again")
+    assert (error.where, error.fix) == (str(path), remedy(path))
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
@@ -153,7 +154,7 @@ def test_something_else_than_tensors(tmp_path: Path) -> None:
 
 def test_broken_json(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"a": 1,')
-    with pytest.raises(CheckpointError, match=r"config\.json: not JSON: .* \(download it again\)"):
+    with pytest.raises(CheckpointError, match=r"config\.json: not JSON: .* \(copy or download it again, "):
         read_json(tmp_path / "config.json")
 
 
