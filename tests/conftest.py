@@ -1,9 +1,15 @@
 import os
+import signal
 
 import pytest
 
 # As `make test` does: several threads wait for each other wherever something else keeps a core busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a shell script; Ctrl-C is tested
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

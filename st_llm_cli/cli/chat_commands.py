@@ -232,6 +232,9 @@ def _videos(argument: str, command: str) -> list[tuple[Path, float | None, float
     """Paths behind a command, each with the stretch of time that may follow it."""
     if argument and _is_there(argument):
         return [(_path(argument, command), None, None)]
+    name, _, last = argument.rpartition(" ")
+    if name and _is_window(last) and _is_there(name):
+        return [(_path(name, command), *window_of(last, command))]
     try:
         words = shlex.split(argument)
     except ValueError as error:
@@ -241,7 +244,7 @@ def _videos(argument: str, command: str) -> list[tuple[Path, float | None, float
     found: list[tuple[Path, float | None, float | None]] = []
     for word in words:
         path = _path(word, command)
-        if found and word[:1] in "-0123456789" and "-" in word and not path.exists():
+        if found and _is_window(word):
             found[-1] = (found[-1][0], *window_of(word, command))
         else:
             found.append((path, None, None))
@@ -264,6 +267,10 @@ def _path(text: str, command: str) -> Path:
         what = f"no file can be there: {reason}"
         raise UsageError(what, where=f"{command} {text[:60]}", fix="check the name") from error
     return path
+
+
+def _is_window(word: str) -> bool:
+    return word[:1] in "-0123456789" and "-" in word and not _is_there(word)
 
 
 def _is_there(text: str) -> bool:

@@ -102,7 +102,7 @@ def test_start_behind_the_end_of_the_clip(stllm: Stllm, clips: Path, micro: Path
     said = one_error(stllm, "describe", clips / REAL_CLIP, "--start", "1:00", "--model", micro)
     assert said.startswith(f"{clips}/{REAL_CLIP}: ")
     assert "ends after" in said
-    assert "60 s" in said.removeprefix(str(clips))
+    assert "60.0 s" in said
 
 
 def test_time_that_is_none(stllm: Stllm, clips: Path) -> None:

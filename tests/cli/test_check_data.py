@@ -26,9 +26,18 @@ def test_sound_data_leave_with_0_and_a_table(stllm: Stllm, media: Path, tmp_path
     annotations = write_json(tmp_path / "good.json", good)
     ran = stllm("train", write_recipe(tmp_path, source(annotations, media)), "--check-data")
     assert ran.code == 0
-    heads, row = (line.split() for line in ran.out.splitlines())
-    assert heads[2:] == ["entries", "clips", "pictures", "questions", "mistakes", "missing", "unreadable"]
-    assert row == [str(annotations), "videochat2", "4", "3", "1", "5", "0", "0", "0"]
+    heads, row = ran.out.splitlines()
+    assert heads.split()[2:] == [
+        "entries",
+        "clips",
+        "pictures",
+        "questions",
+        "mistakes",
+        "missing",
+        "unreadable",
+    ]
+    assert row.startswith(str(annotations))
+    assert row.split()[-8:] == ["videochat2", "4", "3", "1", "5", "0", "0", "0"]
     assert "reading: 4/4" in ran.err
     assert not (tmp_path / "runs").exists()
 
@@ -41,7 +50,7 @@ def test_everything_wrong_is_counted_and_named(stllm: Stllm, media: Path, tmp_pa
     recipe = write_recipe(tmp_path, source(bad, media), source(gone, media, "jsonl"), {"shapes": {}})
     ran = stllm("train", recipe, "--check-data")
     assert ran.code == 1
-    assert ran.out.splitlines()[1].split()[2:] == ["4", "3", "1", "4", "1", "2", "1"]
+    assert ran.out.splitlines()[1].split()[-7:] == ["4", "3", "1", "4", "1", "2", "1"]
     assert "  line 6: 'QA' is missing" in ran.out
     assert f"  {media / 'clip8.mp4'}\n" in ran.out and f"  {media / 'picture5.png'}\n" in ran.out
     assert "clip7.mp4: is not a video, it begins like a text" in ran.out

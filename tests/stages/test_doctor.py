@@ -1,5 +1,6 @@
 """Each fault is found by doing, and comes with what mends it."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -153,7 +154,10 @@ def test_the_package_is_brought_back_from_where_it_came(
 def test_a_full_disk_is_made_room_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "LITTLE_DISK_BYTES", 10**18)
     check = doctor._check_cache(str(tmp_path))
-    assert (check.state, check.fix) == ("warning", f"stllm cache gc --budget 1GB --cache {tmp_path}")
+    assert (check.state, check.fix) == (
+        "warning",
+        f"stllm cache gc --budget 1GB --cache {shlex.quote(str(tmp_path))}",
+    )
 
 
 def test_a_device_that_is_not_there_is_named_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -379,7 +380,7 @@ def test_nothing_to_ask_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "0.mp4").unlink()
     with pytest.raises(UsageError, match="none of 1 questions can be asked") as caught:
         run(Rote(), Plan("custom", data), tmp_path / "run")
-    command = f"stllm eval --bench custom --data {data} --check"
+    command = f"stllm eval --bench custom --data {shlex.quote(str(data))} --check"
     assert caught.value.fix == f"`{command}` says where they are looked for"
 
 

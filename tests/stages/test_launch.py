@@ -69,7 +69,7 @@ def test_process_0_ends_what_it_writes_when_another_was_killed(
     other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "SECONDS_TO_SPEAK", 0.1)
-    failed = _run(f"sleep 1; touch {tmp_path / 'result'}", other)
+    failed = _run(f"sleep 1; touch '{tmp_path}/result'", other)
     assert failed is not None and failed[0] == 1
     assert (tmp_path / "result").exists()
 
