@@ -58,8 +58,7 @@ def run(
     - `stllm run my.yaml --tiny`
     """
     from st_llm_cli.recipe import load_recipe
-    from st_llm_cli.stages.prediction_file import refuse_foreign
-    from st_llm_cli.stages.run import check_evaluations, steps_of
+    from st_llm_cli.stages.run import check_evaluations, check_steps, steps_of
     from st_llm_cli.stages.run_folder import refuse_other
     from st_llm_cli.training.scale import check_deepspeed_files
 
@@ -75,11 +74,10 @@ def run(
     done: list[str] = []
     skipped: list[str] = []
     steps = steps_of(loaded, folder)
-    for step in steps:
-        if step.kind == "eval" and not step.is_complete:
-            refuse_foreign(step.result.parent)  # not after hours of training
-    if not all(step.is_complete for step in steps):
-        clear_stop(loaded, folder)
+    pending = [step for step in steps if not step.is_complete]
+    check_steps(loaded, pending, tokens, trains_here=hostfile is None)
+    if pending:
+        clear_stop(folder)
     for step in steps:
         label = f"{step.kind} {step.name}"
         if step.is_complete:
@@ -94,10 +92,11 @@ def run(
         elif step.kind == "eval":
             _evaluate(loaded, step, folder, tokens, quiet=as_json)
         else:
+            assert tokens is not None, "checked before the first stage"
             _fill_cache(loaded, step, folder, tokens)
         done.append(label)
     if done:
-        clear_stop(loaded, folder)  # made during the last stage, after which there is nothing to stop
+        clear_stop(folder)  # made during the last stage, after which there is nothing to stop
     note_use(tokens)
     if as_json:
         typer.echo(json.dumps({"run": str(folder), "done": done, "skipped": skipped}))
@@ -148,7 +147,7 @@ def _evaluate(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None
     note(f"the whole report, with every answer: {result.folder / 'report.html'}")
 
 
-def _fill_cache(recipe: Recipe, step: Step, folder: Path, cache: TokenCache | None) -> None:
+def _fill_cache(recipe: Recipe, step: Step, folder: Path, cache: TokenCache) -> None:
     from st_llm_cli.stages.run import fill_cache
 
     with ExitStack() as stack, only_results_on_stdout():

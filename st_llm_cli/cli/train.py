@@ -18,7 +18,6 @@ from st_llm_cli.errors import UsageError
 from st_llm_cli.stages.ending import ends_when_told
 
 if TYPE_CHECKING:
-    from st_llm_cli.recipe import Recipe
     from st_llm_cli.stages.train import TrainResult
     from st_llm_cli.tokens.store import TokenCache
 
@@ -103,7 +102,9 @@ def train(
     - `stllm train my.yaml --gpus 8 --set stages.0.train.deepspeed=zero2`
     """
     from st_llm_cli.recipe import load_recipe
+    from st_llm_cli.stages.run_folder import refuse_other
     from st_llm_cli.stages.train import complete_result, run
+    from st_llm_cli.training.requirements import check_requirements
     from st_llm_cli.training.scale import check_deepspeed_files, is_main_process
 
     loaded = load_recipe(recipe, settings or ())
@@ -132,8 +133,11 @@ def train(
     several = Several(recipe, settings, folder, gpus, hostfile, cache, debug)
     check_deepspeed_files(loaded.training)
     if complete_result(loaded, folder, until) is None:
-        clear_stop(loaded, folder)
+        refuse_other(folder, loaded)
+        clear_stop(folder)
         if several.wanted:
+            if hostfile is None:
+                check_requirements(loaded, loaded.training)  # each process would take a while to say so
             options = ["--json"] if as_json else []
             raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
     tokens = open_cache(cache)
@@ -166,16 +170,15 @@ def run_folder(recipe: str, output: Path | None, *, tiny: bool) -> Path:
     return output or Path("runs") / (Path(recipe).stem + ("-tiny" if tiny else ""))
 
 
-def clear_stop(recipe: Recipe, folder: Path) -> None:
+def clear_stop(folder: Path) -> None:
     """Remove the file that tells a run in the folder to stop, before one begins or once it is over.
 
     One of several processes leaves it: it may have been made since the command that started them began.
     """
     from st_llm_cli.stages.launch import is_launched
-    from st_llm_cli.stages.run_folder import STOP, forget_stop, refuse_other
+    from st_llm_cli.stages.run_folder import STOP, forget_stop
 
     if not is_launched() and (folder / STOP).exists():
-        refuse_other(folder, recipe)
         forget_stop(folder)
 
 

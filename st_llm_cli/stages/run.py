@@ -10,6 +10,7 @@ RUN/
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,35 @@ def check_evaluations(recipe: Recipe) -> None:
                 raise UsageError("no such folder", where=stage.eval.data, fix="correct eval.data")
 
 
+def check_steps(
+    recipe: Recipe, steps: Sequence[Step], cache: TokenCache | None, *, trains_here: bool
+) -> None:
+    """Refuse what a later stage could not do, before the hours of those before it.
+
+    Args:
+        recipe: The recipe.
+        steps: Those that are still to be done.
+        cache: Where clips' tokens are kept.
+        trains_here: Whether this machine trains; what others have is not known here.
+
+    Raises:
+        RecipeError: If there is no cache to fill.
+        StllmError: As `refuse_foreign` and `check_requirements`.
+    """
+    from st_llm_cli.stages.prediction_file import refuse_foreign
+    from st_llm_cli.training.requirements import check_requirements
+
+    if trains_here:
+        trained = [recipe.stages[step.number].train for step in steps]
+        check_requirements(recipe, [stage for stage in trained if stage is not None])
+    for step in steps:
+        if step.kind == "eval":
+            refuse_foreign(step.result.parent)
+        if step.kind == "extract_features" and cache is None:
+            where = f"stages.{step.number}.extract_features"
+            raise RecipeError("the cache is turned off", where=where, fix="drop it, or --cache DIR")
+
+
 def evaluate(
     recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin
 ) -> tuple[Result, str]:
@@ -111,7 +141,7 @@ def evaluate(
     return result, str(model.model.device)
 
 
-def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | None, begin: Begin) -> None:
+def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache, begin: Begin) -> None:
     """Fill the token cache with the clips that the stages that follow will look at.
 
     Args:
@@ -122,7 +152,6 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
         begin: Called with the number of clips; what it returns, with each that is through.
 
     Raises:
-        RecipeError: If there is no cache.
         UsageError: If no stage may use kept tokens.
         StllmError: As `stllm extract-features`.
     """
@@ -132,9 +161,6 @@ def fill_cache(recipe: Recipe, step: Step, output: Path, cache: TokenCache | Non
 
     stage = recipe.stages[step.number].extract_features
     assert stage is not None
-    if cache is None:
-        where = f"stages.{step.number}.extract_features"
-        raise RecipeError("the cache is turned off", where=where, fix="drop it, or --cache DIR")
     with claimed(output, recipe):
         rest = recipe.model_copy(update={"stages": recipe.stages[step.number + 1 :]})
         name = _model_before(recipe, step, output)

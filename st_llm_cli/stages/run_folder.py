@@ -82,11 +82,12 @@ def is_of(output: Path, recipe: Recipe) -> bool:
 
 
 def refuse_other(output: Path, recipe: Recipe) -> None:
-    """Refuse a folder in which something was done by another recipe.
+    """Refuse a folder of other things, or in which something was done by another recipe.
 
     Raises:
         TrainingError: If so, with the settings that differ.
     """
+    _refuse_foreign(output)
     if not _holds(output, RECIPE) or is_of(output, recipe):
         return
     if any(next(output.glob(pattern), None) for pattern in DONE):

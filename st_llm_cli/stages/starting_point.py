@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def starting_point(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
     Raises:
         CheckpointError: If a checkpoint cannot be loaded.
         RecipeError: If the checkpoint cannot be used as the recipe says.
-        TrainingError: If four-bit weights are asked for and cannot be had, or layers cannot be added.
+        TrainingError: If layers cannot be added.
     """
     begun = _begin(recipe, stage, start)
     return replace(begun, model=deepen(begun.model, stage.add_layers, stage.seed))
@@ -70,8 +69,6 @@ def _begin(recipe: Recipe, stage: Train, start: Path | None) -> Begun:
         assert recipe.model.checkpoint is not None, "the linter asks for one"
         base = _lasting_name(recipe.model.checkpoint)
         adapter = Adapter(base, lora.rank, lora.alpha, lora.dropout, lora.targets)
-        if lora.quantize is not None:
-            _check_quantization()
     checkpoint = load_checkpoint(source, device="cpu", dtype="float32", merged=lora is None or start is None)
     model = checkpoint.model
     if start is None:
@@ -104,12 +101,6 @@ def _shrink(model: StllmForConditionalGeneration, stage: Train, quantize: str | 
         _to_four_bits(model.language_model)
     elif torch.cuda.is_available():
         model.language_model.to(DTYPES[stage.precision])
-
-
-def _check_quantization() -> None:
-    where = "model.lora.quantize: 4bit"
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise TrainingError("bitsandbytes is not installed", where=where, fix="pip install 'stllm[quant]'")
 
 
 def _to_four_bits(language_model: Any) -> None:

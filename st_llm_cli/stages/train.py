@@ -77,6 +77,7 @@ def run(
             that is no news: the run is complete. With `until` it is, for who means to go on after it.
     """
     from st_llm_cli.training.plot import plot_losses
+    from st_llm_cli.training.requirements import check_requirements
     from st_llm_cli.training.scale import is_main_process, prepare_environment
 
     complete = complete_result(recipe, output, until)
@@ -84,6 +85,7 @@ def run(
         return complete
     from st_llm_cli.training.data.sources import open_checked
 
+    check_requirements(recipe, recipe.training)
     prepare_environment(recipe.training)
     # Of all stages at once: that the data of the second are missing is no news for after the first.
     sources = {stage.name: open_checked(stage) for stage in recipe.training}

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import json
 import logging
 import os
-import shutil
 import socket
 import sysconfig
 import time
@@ -27,7 +25,6 @@ from st_llm_cli.training.build_locks import not_built, remove_left_locks
 
 log = logging.getLogger(__name__)
 
-INSTALL = "pip install 'stllm[train]'"
 SHORTEST = '{"zero_optimization": {"stage": 2}}, beside what else it holds'
 
 
@@ -61,24 +58,17 @@ def samples_of_a_step(stage: Train) -> int:
 
 
 def prepare_environment(stages: Iterable[Train]) -> None:
-    """Set what DeepSpeed looks for, and refuse what cannot start, before any of it is loaded.
+    """Set what DeepSpeed looks for, before any of it is loaded.
 
     Raises:
-        TrainingError: If something is not installed.
         RecipeError: If a DeepSpeed configuration cannot be read.
     """
-    if importlib.util.find_spec("accelerate") is None:
-        raise TrainingError("accelerate is not installed", where="training", fix=INSTALL)
-    stages = list(stages)
-    for stage in stages:
-        _check_precision(stage)
     choose_accelerator()
     # Said of each resumed run with several processes; it costs copies of small gradients.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     shared = [stage for stage in stages if stage.deepspeed is not None]
     if not shared:
         return
-    _check_deepspeed(shared)
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
     # DeepSpeed calls what PyTorch gives another name some day.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
@@ -99,7 +89,7 @@ def prepare_environment(stages: Iterable[Train]) -> None:
 
 def choose_accelerator() -> None:
     """Tell DeepSpeed what there is: transformers loads it where it is there, and it would say so aloud."""
-    if not _has_gpu():
+    if not has_gpu():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
@@ -193,28 +183,9 @@ def offloads(stage: Train) -> bool:
     return target is not None and target.get("device", "none") != "none"
 
 
-def _check_precision(stage: Train) -> None:
-    if stage.precision == "float16" and not _has_gpu():
-        what = "precision float16 needs a GPU, and there is none here"
-        raise TrainingError(what, where=f"stage '{stage.name}'", fix="use float32 or bfloat16")
-
-
-def _check_deepspeed(stages: list[Train]) -> None:
-    where = f"stage '{stages[0].name}', deepspeed: {stages[0].deepspeed}"
-    if importlib.util.find_spec("deepspeed") is None:
-        raise TrainingError("DeepSpeed is not installed", where=where, fix=INSTALL)
-    if _has_gpu() and not any(offloads(stage) for stage in stages):
-        return
-    scripts = sysconfig.get_path("scripts")
-    for tool, fix in (("ninja", "pip install ninja"), ("g++", "apt install g++, or load a compiler module")):
-        if shutil.which(tool) is None and shutil.which(tool, path=scripts) is None:
-            what = f"DeepSpeed compiles an extension here, and there is no {tool}"
-            raise TrainingError(what, where=where, fix=fix)
-
-
 def _say_what_is_built(stages: list[Train]) -> None:
     """Say before minutes without a word that DeepSpeed builds an extension."""
-    needed = {} if _has_gpu() else {"deepspeed_shm_comm": "communication on a CPU"}
+    needed = {} if has_gpu() else {"deepspeed_shm_comm": "communication on a CPU"}
     if any(offloads(stage) for stage in stages):
         needed["cpu_adam"] = "optimiser on the CPU"
     parts = " and ".join(needed[name] for name in not_built(needed))
@@ -222,7 +193,8 @@ def _say_what_is_built(stages: list[Train]) -> None:
         log.warning("DeepSpeed compiles its %s first, once; that can take some minutes …", parts)
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether there is a GPU here to train on."""
     import torch
 
     return torch.cuda.is_available()

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
-from st_llm_cli.errors import RecipeError
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.training.scale import deepspeed_config, process_count
 
@@ -26,9 +25,8 @@ def trainer_arguments(stage: Train, folder: Path) -> TrainingArguments:
         folder: Where checkpoints on the way go.
 
     Raises:
-        RecipeError: If a logger is unknown or not installed, or DeepSpeed's configuration cannot be read.
+        RecipeError: If DeepSpeed's configuration cannot be read.
     """
-    _check_loggers(stage)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -86,18 +84,3 @@ def _renderers(stage: Train) -> int:
     # One core sends the GPU its work, and one hands over what has been drawn.
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, len(os.sched_getaffinity(0)) // beside - 2)
-
-
-def _check_loggers(stage: Train) -> None:
-    from transformers.integrations.integration_utils import (
-        INTEGRATION_TO_CALLBACK,
-        get_available_reporting_integrations,
-    )
-
-    for name in stage.report_to:
-        where = f"stage '{stage.name}', report_to"
-        if name not in INTEGRATION_TO_CALLBACK:
-            fix = f"one of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
-            raise RecipeError(f"no logger '{name}'", where=where, fix=fix)
-        if name not in get_available_reporting_integrations():
-            raise RecipeError(f"'{name}' is not installed", where=where, fix=f"pip install {name}")

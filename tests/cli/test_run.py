@@ -111,6 +111,27 @@ def test_other_files_where_an_evaluation_goes_are_refused_before_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_what_a_later_stage_lacks_is_refused_before_the_first(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    refused = stllm("run", recipe, "--output", run, "--set", "stages.2.train.report_to=[wandbox]")
+    assert refused.code == 1 and "stage 'two', report_to: no logger 'wandbox'" in refused.err
+    assert not run.exists()
+
+
+def test_a_cache_that_a_later_stage_is_to_fill_and_is_turned_off_is_refused_before_the_first(
+    stllm: Stllm, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    settings = yaml.safe_load(recipe.read_text())
+    settings["stages"].insert(1, {"extract_features": {}})
+    recipe.write_text(yaml.safe_dump(settings))
+    refused = stllm("run", recipe, "--output", run, "--cache", "off")
+    assert refused.code == 1 and not run.exists()
+    assert "stages.1.extract_features: the cache is turned off (drop it, or --cache DIR)" in refused.err
+
+
 def test_an_evaluation_in_a_recipe_asks_about_the_rich_world(
     stllm: Stllm, recipe: Path, tmp_path: Path
 ) -> None:

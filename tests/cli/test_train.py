@@ -57,6 +57,28 @@ def test_no_processes_are_started_for_a_run_that_is_complete(
     assert again.code == 0 and "stage 'videos' was done already" in again.err
 
 
+def test_no_processes_are_started_for_what_can_be_refused_at_once(
+    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "run_here", None)
+    begun, foreign = tmp_path / "begun", tmp_path / "foreign"
+    with claimed(begun, load_recipe(recipe)):
+        (begun / "metrics.jsonl").touch()
+    foreign.mkdir()
+    (foreign / "letters.txt").touch()
+    missing = tmp_path / "none"
+    data = f"stages.0.train.data=[{{videochat2: {{annotations: {missing}.json, media: {missing}}}}}]"
+    for output, setting, said in (
+        (begun, "stages.0.train.lr=1e-5", "holds a run of another recipe"),
+        (foreign, "stages.0.train.lr=1e-5", "exists, and is not a run folder"),
+        (tmp_path / "run", "stages.0.train.report_to=[wandbox]", "no logger 'wandbox'"),
+        (tmp_path / "run", data, f"{missing}: no such folder (it is the 'media' of {missing}.json)"),
+    ):
+        refused = stllm("train", recipe, "--output", output, "--gpus", "2", "--set", setting)
+        assert refused.code == 1 and said in refused.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_run_folder_is_named_after_the_recipe(
     stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

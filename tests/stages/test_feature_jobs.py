@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from st_llm_cli.errors import RecipeError, UsageError
+from st_llm_cli.errors import UsageError
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.shapes.folder import write_folder
@@ -134,13 +134,6 @@ def test_an_objective_that_learns_from_pictures_keeps_nothing(checkpoint: Path, 
     recipe = recipe.model_copy(update={"stages": (tracks,)})
     with pytest.raises(UsageError, match="the objective 'tracks' learns from the pictures themselves"):
         recipe_jobs(recipe, *started(checkpoint, tmp_path / "cache"))
-
-
-def test_filling_without_a_cache_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(checkpoint, tmp_path, {"extract_features": {}})
-    step = steps_of(recipe, tmp_path / "run")[0]
-    with pytest.raises(RecipeError, match="the cache is turned off"):
-        fill_cache(recipe, step, tmp_path / "run", None, lambda total: print)
 
 
 def test_a_recipe_is_checked_whatever_becomes_of_its_tokens(checkpoint: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from st_llm_cli.stages import export as stages_export
 from st_llm_cli.stages import starting_point
 from st_llm_cli.stages.export import export
 from st_llm_cli.stages.train import run
+from st_llm_cli.training import requirements
 from tests.micro import write_micro_checkpoint
 from tests.training.small import small_recipe
 from tests.training.test_costs import small_model
@@ -107,8 +108,10 @@ def test_unknown_layers_are_refused_with_those_there_are(base: Path, tmp_path: P
 def test_four_bits_need_a_library_that_is_named(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {"accelerate": object()}
-    monkeypatch.setattr(starting_point.importlib.util, "find_spec", found.get)
+    there = requirements.importlib.util.find_spec
+    monkeypatch.setattr(
+        requirements.importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else there(name)
+    )
     with pytest.raises(
         TrainingError, match=r"bitsandbytes is not installed \(pip install 'stllm\[quant\]'\)"
     ):

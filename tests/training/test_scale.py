@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from st_llm_cli.errors import RecipeError, TrainingError
+from st_llm_cli.errors import RecipeError
 from st_llm_cli.recipe import dump_recipe, load_recipe
 from st_llm_cli.recipe.schema import Train
 from st_llm_cli.stages.run_folder import claimed
 from st_llm_cli.stages.video_model import load_model
-from st_llm_cli.training import scale
 from st_llm_cli.training.scale import check_deepspeed_files, deepspeed_config, offloads, prepare_environment
 from tests.training.processes import losses, metrics, start, train, wait_for_step, weights, write_recipe
 from tests.training.small import small_recipe
@@ -176,12 +175,6 @@ def test_a_configuration_that_cannot_be_used_is_refused(text: str, what: str, tm
         check_deepspeed_files([stage(), stage(deepspeed=str(path))])
 
 
-def test_missing_compiler_is_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale.shutil, "which", lambda tool, path=None: None if tool == "g++" else tool)
-    with pytest.raises(TrainingError, match=r"there is no g\+\+ \(apt install g\+\+"):
-        prepare_environment([stage(deepspeed="zero2")])
-
-
 def test_what_is_compiled_first_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,21 +190,3 @@ def test_what_is_compiled_first_is_said_once(
         (tmp_path / name / f"{name}.so").touch()
     prepare_environment([stage(deepspeed="zero2_offload")])
     assert "compiles" not in caplog.text
-
-
-@pytest.mark.parametrize("missing", ["accelerate", "DeepSpeed"])
-def test_what_only_training_needs_is_named_with_the_extra(
-    missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        scale.importlib.util, "find_spec", lambda name: None if name == missing.lower() else 1
-    )
-    said = rf"{missing} is not installed \(pip install 'stllm\[train\]'\)"
-    with pytest.raises(TrainingError, match=said):
-        prepare_environment([stage(deepspeed="zero3")])
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_half_precision_without_a_gpu_is_refused() -> None:
-    with pytest.raises(TrainingError, match="float16 needs a GPU"):
-        prepare_environment([stage(precision="float16")])

@@ -17,6 +17,7 @@ from st_llm_cli.training.data.conversations import tasks_of_conversation
 from st_llm_cli.training.data.example import Task
 from st_llm_cli.training.data.fields import MistakeError, only_text
 from st_llm_cli.training.data.json_lines import tasks_of_line
+from st_llm_cli.training.data.place import find_annotations
 from st_llm_cli.training.data.videochat2 import tasks_of_videochat2
 
 MEDIA = ("video", "image")
@@ -70,10 +71,7 @@ def read_records(name: str, source: Annotations) -> Records:
     Raises:
         DataError: If the file cannot be read, or the folder does not exist.
     """
-    file, media = Path(source.annotations).expanduser(), Path(source.media).expanduser()
-    if not media.is_dir():
-        what = "is not a folder" if media.exists() else "no such folder"
-        raise DataError(what, where=str(media), fix=f"it is the 'media' of {file}")
+    file, media = find_annotations(source)
     try:
         content = file.read_bytes()  # once, so that the digest is of what is trained on
         text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
