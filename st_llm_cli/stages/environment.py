@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,8 @@ from st_llm_cli.errors import TrainingError
 from st_llm_cli.json_text import parse_json
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.stages.run_folder import write_run_file
+
+log = logging.getLogger(__name__)
 
 NAME = "environment.json"
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed", "av")
@@ -50,7 +53,7 @@ def describe_environment(
 
 
 def refuse_other_data(output: Path, stage: str, data: dict[str, str]) -> None:
-    """Refuse to go on with a stage by other data than it began with, where that is known.
+    """Refuse to go on with a stage by other data than it began with; say so where that is not known.
 
     Args:
         output: Run folder.
@@ -61,6 +64,10 @@ def refuse_other_data(output: Path, stage: str, data: dict[str, str]) -> None:
         TrainingError: If one is another, with its path.
     """
     before = _data_of_stages(output).get(stage, {})
+    if data and not before:
+        log.warning(
+            "stage '%s': %s does not say what data it began with, so they were not compared", stage, NAME
+        )
     changed = [file for file, digest in data.items() if before.get(file, digest) != digest]
     if changed:
         others = f", and {len(changed) - 1} more of its files with it" if len(changed) > 1 else ""

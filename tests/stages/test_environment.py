@@ -88,8 +88,14 @@ def test_other_data_than_a_stage_began_with_is_refused_by_name(tmp_path: Path) -
 @pytest.mark.parametrize(
     "text", ['{"data": {"a.jsonl": "sha256:1"}}', '{"stllm": "0"}', '{"data": 5}', "{", "[]"]
 )
-def test_a_folder_that_does_not_say_what_a_stage_began_with_goes_on(text: str, tmp_path: Path) -> None:
+def test_a_folder_that_does_not_say_what_a_stage_began_with_goes_on_and_a_line_says_so(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "environment.json").write_text(text)
+    refuse_other_data(tmp_path, "stage0", {})  # of shapes, which are drawn
+    assert not caplog.messages
     refuse_other_data(tmp_path, "stage0", {"a.jsonl": "sha256:2"})
+    said = "stage 'stage0': environment.json does not say what data it began with, so they were not compared"
+    assert caplog.messages == [said]
     describe_environment(tmp_path, small_recipe({}), 1, "stage0", {"a.jsonl": "sha256:2"})
     assert data_in(tmp_path) == {"stage0": {"a.jsonl": "sha256:2"}}
