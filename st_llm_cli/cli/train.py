@@ -103,7 +103,7 @@ def train(
     """
     from st_llm_cli.recipe import load_recipe
     from st_llm_cli.stages.run_folder import refuse_other
-    from st_llm_cli.stages.train import complete_result, run
+    from st_llm_cli.stages.train import complete_result, refuse_changed_data, run
     from st_llm_cli.training.requirements import check_requirements
     from st_llm_cli.training.scale import check_deepspeed_files, is_main_process
 
@@ -125,6 +125,7 @@ def train(
         from st_llm_cli.cli.plan import show_plan
 
         show_plan(loaded, device, processes_of(gpus, hostfile), as_json=as_json)
+        refuse_changed_data(loaded, run_folder(recipe, output, tiny=False))
         return
     folder = run_folder(recipe, output, tiny=tiny)
     if tiny:

@@ -126,6 +126,24 @@ def complete_result(recipe: Recipe, output: Path, until: str | None = None) -> T
     return TrainResult(list(results.values())[-1], (), tuple(results))
 
 
+def refuse_changed_data(recipe: Recipe, output: Path) -> None:
+    """Refuse data that the next start in a run folder would not go on with.
+
+    Raises:
+        TrainingError: If an annotation file has changed since the stage under way began with it.
+        DataError: If it is not there any more.
+    """
+    from st_llm_cli.training.data.sources import digests_of, open_sources
+    from st_llm_cli.training.saving import last_checkpoint
+
+    if not is_of(output, recipe):
+        return
+    for name, result in _results(recipe, output, None).items():
+        if not result.exists() and last_checkpoint(output / "work" / name) is not None:
+            stage = next(stage for stage in recipe.training if stage.name == name)
+            refuse_other_data(output, name, digests_of(open_sources(stage)))
+
+
 def _results(recipe: Recipe, output: Path, until: str | None) -> dict[str, Path]:
     """Name the result of each training stage, up to the last one to run."""
     names = [stage.name for stage in recipe.training]

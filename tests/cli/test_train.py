@@ -8,9 +8,11 @@ import yaml
 from st_llm_cli import recipe as recipe_module
 from st_llm_cli.recipe import load_recipe
 from st_llm_cli.stages import launch
+from st_llm_cli.stages.environment import describe_environment
 from st_llm_cli.stages.run_folder import claimed
 from st_llm_cli.stages.video_model import load_model
 from tests.cli.conftest import Stllm
+from tests.training.data.files import clip_entry, source, write_json, write_media
 from tests.training.small import small_recipe
 
 
@@ -142,6 +144,25 @@ def test_a_plan_counts_the_processes_of_all_machines(
     wanted = ("--dry-run", "--device", "h200", "--hostfile", tmp_path / "hosts", "--json")
     ran = stllm("train", recipe, *wanted, *options)
     assert json.loads(ran.out)["processes"] == count
+
+
+def test_a_plan_says_that_the_data_of_the_stage_under_way_have_changed(stllm: Stllm, tmp_path: Path) -> None:
+    media = write_media(tmp_path / "media", clips=1)
+    file, run = write_json(tmp_path / "clips.json", [clip_entry(0)]), tmp_path / "run"
+    recipe = small_recipe({"name": "done"}, {"data": [source(file, media)]})
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True)))
+    with claimed(run, load_recipe(path)):
+        describe_environment(run, recipe, 1, "stage1", {str(file): "sha256:1"})
+    command = ("train", path, "--dry-run", "--output", run)
+    assert stllm(*command).code == 0  # it has not begun
+    checkpoint = run / "work" / "stage1" / "checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "processes.json").write_text('{"processes": 1}')
+    planned = stllm(*command)
+    assert planned.code == 1 and "all stages: " in planned.out
+    assert f"{file}: has changed since stage 'stage1' began with it (put back" in planned.err
+    assert stllm(*command, "--set", "stages.1.train.lr=0.5").code == 0  # a plan of another run
 
 
 def test_a_small_run_is_not_planned(stllm: Stllm) -> None:
