@@ -18,6 +18,7 @@ from st_llm_cli.model.published import published_config
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.recipe import Recipe
 from st_llm_cli.recipe.schema import Train
+from st_llm_cli.stages.train import without_training
 from st_llm_cli.stages.training_tokens import training_level, why_not_in_training
 from st_llm_cli.training.attention import choose_attention
 from st_llm_cli.training.costs import StepFlops, step_flops
@@ -110,9 +111,11 @@ def plan(recipe: Recipe, *, device: str | None = None, processes: int = 1) -> Tr
 
     Raises:
         CheckpointError: If the checkpoint is not there, and nothing says how large it is.
-        RecipeError: If the checkpoint lacks what the recipe asks for.
+        RecipeError: If the recipe trains nothing, or the checkpoint lacks what it asks for.
         UsageError: If there is no such device.
     """
+    if not recipe.training:
+        raise without_training()
     config, sizes_from = planned_config(recipe)
     stages = []
     for stage in recipe.training:

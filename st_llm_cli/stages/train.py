@@ -144,13 +144,18 @@ def refuse_changed_data(recipe: Recipe, output: Path) -> None:
             refuse_other_data(output, name, digests_of(open_sources(stage)))
 
 
+def without_training() -> RecipeError:
+    """Say that a recipe trains nothing."""
+    return RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
+
+
 def _results(recipe: Recipe, output: Path, until: str | None) -> dict[str, Path]:
     """Name the result of each training stage, up to the last one to run."""
     names = [stage.name for stage in recipe.training]
     if until is not None and until not in names:
         raise UsageError(f"no training stage '{until}'", where="--until", fix=f"one of {', '.join(names)}")
     if not names:
-        raise RecipeError("has no training stage", where="stages", fix="add an entry '- train: …'")
+        raise without_training()
     last = len(names) if until is None else names.index(until) + 1
     folder = output / "checkpoints"
     return {name: folder / f"{name}-{number}" for number, name in enumerate(names[:last], start=1)}

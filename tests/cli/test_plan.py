@@ -23,6 +23,16 @@ def test_what_does_not_fit_is_refused_with_what_helps_most(stllm: Stllm, tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_recipe_that_trains_nothing_is_not_planned(stllm: Stllm, tmp_path: Path) -> None:
+    settings = small_recipe({}).model_dump(mode="json", exclude_none=True)
+    stages = [{"eval": {"bench": "shapes", "data": "shapes"}}]
+    (tmp_path / "eval.yaml").write_text(
+        yaml.safe_dump({**settings, "model": {"checkpoint": "tiny"}, "stages": stages})
+    )
+    ran = stllm("train", tmp_path / "eval.yaml", "--dry-run")
+    assert ran.code == 1 and "stages: has no training stage (add an entry '- train: …')" in ran.err
+
+
 @pytest.mark.slow
 def test_hours_of_a_small_model_on_a_gpu_come_with_a_word_of_warning(stllm: Stllm) -> None:
     planned = stllm("train", "tiny/rich", "--dry-run", "--device", "rtx4090")
