@@ -166,7 +166,7 @@ def begin(desk: Desk, views: list[View], load: Path | None) -> None:
         run_command(desk, f"/load {load}")
     elif views:
         with busy("looking", desk.interactive):
-            shown = desk.chat.watch(*views)
+            shown = desk.chat.watch(*views, new_tokens=desk.generation.max_new_tokens)
         for seen in shown:
             desk.introduce(seen)
     if desk.chat.session.looks_for_each_question:

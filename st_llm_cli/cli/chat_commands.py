@@ -61,7 +61,7 @@ def video(desk: Desk, argument: str) -> None:
     """Look at other videos."""
     views = [desk.view(path, start=start, end=end) for path, start, end in _videos(argument, "/video")]
     before = len(desk.chat.turns)
-    for seen in desk.chat.watch(*views):
+    for seen in desk.chat.watch(*views, new_tokens=desk.generation.max_new_tokens):
         desk.introduce(seen)
     desk.saved, desk.saved_turns = None, ()
     if before:
@@ -71,7 +71,8 @@ def video(desk: Desk, argument: str) -> None:
 def add(desk: Desk, argument: str) -> None:
     """Look at one more video."""
     for path, start, end in _videos(argument, "/add"):
-        desk.introduce(desk.chat.add(desk.view(path, start=start, end=end)))
+        view = desk.view(path, start=start, end=end)
+        desk.introduce(desk.chat.add(view, desk.generation.max_new_tokens))
 
 
 def clip(desk: Desk, argument: str) -> None:
@@ -79,14 +80,15 @@ def clip(desk: Desk, argument: str) -> None:
     if not argument:
         raise UsageError("which part?", where="/clip", fix="write /clip 0:10-0:25, or /clip all")
     start, end = (None, None) if argument == "all" else window_of(argument, "/clip")
-    desk.introduce(desk.chat.look_again(start=start, end=end))
+    desk.introduce(desk.chat.look_again(desk.generation.max_new_tokens, start=start, end=end))
 
 
 def frames(desk: Desk, argument: str) -> None:
     """Look at more or fewer frames of the last video."""
     if not argument.isdecimal() or len(argument) > 6 or int(argument) < 1:
         raise UsageError(f"'{argument}' is not a number of frames", where="/frames", fix="write /frames 16")
-    desk.introduce(desk.chat.look_again(num_frames=int(argument), fps=None))
+    wanted = int(argument)
+    desk.introduce(desk.chat.look_again(desk.generation.max_new_tokens, num_frames=wanted, fps=None))
 
 
 def show(desk: Desk, argument: str) -> None:

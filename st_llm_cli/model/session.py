@@ -324,6 +324,11 @@ class Session:
                 ids += later[number] + answers[number]
             yield dropped, ids
 
+    def shortest_text(self) -> int:
+        """Tokens of words that the language model reads even where nothing is asked and no turn is shown."""
+        *_, (_, ids) = self._conversations("")
+        return len(ids) - len(self.clips)
+
     def _turns_left_out(self) -> int:
         """Turns that are not shown whether they fit or not."""
         return 0 if self.max_turns is None else max(0, len(self.turns) - self.max_turns)

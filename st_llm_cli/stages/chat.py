@@ -11,10 +11,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from st_llm_cli.errors import StllmError, UsageError
+from st_llm_cli.model.decoding import too_long
 from st_llm_cli.model.generation import Generation
 from st_llm_cli.model.session import Session, ShownClip, Turn
 from st_llm_cli.stages.frame_limit import limited, within_limit
-from st_llm_cli.stages.limits import check_num_frames, most_frames
+from st_llm_cli.stages.limits import check_num_frames, most_frames, text_length
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.reader import read_clips
 from st_llm_cli.video.request import Request
@@ -92,8 +93,12 @@ class Chat:
         """What was said, oldest first."""
         return self.session.turns
 
-    def watch(self, *views: View) -> list[Seen]:
+    def watch(self, *views: View, new_tokens: int = 1) -> list[Seen]:
         """Look at other videos and begin a new conversation about them.
+
+        Args:
+            views: What of them.
+            new_tokens: Tokens of the answer that there must be room for.
 
         Raises:
             VideoError: If one cannot be read.
@@ -101,25 +106,30 @@ class Chat:
         """
         new = Chat(self.model, visual_tokens=self.visual_tokens, max_turns=self.max_turns)
         for view in views:
-            new.add(view)
+            new.add(view, new_tokens)
         self.session, self.seen = new.session, new.seen
         return self.seen
 
-    def add(self, view: View) -> Seen:
+    def add(self, view: View, new_tokens: int = 1) -> Seen:
         """Look at one more video, and go on with the conversation.
+
+        Args:
+            view: What of it.
+            new_tokens: As of `watch`.
 
         Raises:
             VideoError: If it cannot be read.
             UsageError: As `watch`.
         """
-        seen = self._look(view, None)
+        seen = self._look(view, None, new_tokens)
         self.seen.append(seen)
         return seen
 
-    def look_again(self, **changes: object) -> Seen:
+    def look_again(self, new_tokens: int = 1, **changes: object) -> Seen:
         """Look at the last video in another way, and go on with the conversation.
 
         Args:
+            new_tokens: As of `watch`.
             changes: Fields of its `View`.
 
         Raises:
@@ -127,7 +137,7 @@ class Chat:
             UsageError: If there is no video yet, or as `watch`.
         """
         last = self._last()
-        seen = self._look(replace(last.view, **changes), last)  # type: ignore[arg-type]
+        seen = self._look(replace(last.view, **changes), last, new_tokens)  # type: ignore[arg-type]
         self.seen[-1] = seen
         return seen
 
@@ -174,7 +184,7 @@ class Chat:
             found += self._doubts_about_turn(self.turns[-1], generation)
         return found
 
-    def _look(self, view: View, instead_of: Seen | None) -> Seen:
+    def _look(self, view: View, instead_of: Seen | None, new_tokens: int) -> Seen:
         began = perf_counter()
         most = most_frames(self.model.model.config)
         check_num_frames(view.num_frames, most)
@@ -183,9 +193,19 @@ class Chat:
         if isinstance(look, StllmError):
             raise look
         read = perf_counter()
+        self._check_room([*(seen.clip for seen in self.seen if seen is not instead_of), look], new_tokens)
         place = None if instead_of is None else instead_of.shown
         shown = self._show(str(view.path), look, place)
         return Seen(view, look, shown, read - began, perf_counter() - read)
+
+    def _check_room(self, looks: list[Look], new_tokens: int) -> None:
+        """Refuse clips that leave no room for an answer, before the first question finds out."""
+        config = self.model.model.config
+        most = text_length(config)
+        video = sum(config.tokens_per_clip(len(look.indices)) for look in looks)
+        text = self.session.shortest_text()
+        if most is not None and video + text + new_tokens > most:
+            raise too_long(video, text, new_tokens, most)
 
     def _show(self, name: str, look: Look, instead_of: ShownClip | None) -> ShownClip:
         if isinstance(look, Clip):
