@@ -60,6 +60,7 @@ def show_help(desk: Desk, argument: str) -> None:
 def video(desk: Desk, argument: str) -> None:
     """Look at other videos."""
     views = [desk.view(path, start=start, end=end) for path, start, end in _videos(argument, "/video")]
+    _refuse_loss(desk, "/video", [view.path for view in views], "/add FILE goes on with it, ")
     before = len(desk.chat.turns)
     for seen in desk.chat.watch(*views, new_tokens=desk.generation.max_new_tokens):
         desk.introduce(seen)
@@ -141,12 +142,7 @@ def load(desk: Desk, argument: str) -> None:
     if not argument:
         raise UsageError("which conversation?", where="/load", fix="write /load FILE")
     path = _path(argument, "/load")
-    unsaved = len(desk.unsaved_turns())
-    # A script has printed its answers, and has nobody to think again.
-    if unsaved and desk.interactive and path.exists():
-        answers = f"{unsaved} answers" if unsaved > 1 else "the last answer"
-        what = f"it would replace this conversation, and {answers} would be lost"
-        raise UsageError(what, where="/load", fix="/save keeps it, /reset gives it up; then /load again")
+    _refuse_loss(desk, "/load", [path])
     desk.chat = load_chat(path, desk.chat.model, max_turns=desk.chat.max_turns)
     desk.saved, desk.saved_turns = path, tuple(desk.chat.turns)
     for seen in desk.chat.seen:
@@ -155,6 +151,17 @@ def load(desk: Desk, argument: str) -> None:
         for turn in desk.chat.turns:
             desk.console.print(f"> {turn.question}", style="bold", markup=False, highlight=False)
             desk.console.print(turn.answer, markup=False, highlight=False)
+
+
+def _refuse_loss(desk: Desk, command: str, files: list[Path], instead: str = "") -> None:
+    """Refuse what begins another conversation while answers of this one stand in no file."""
+    unsaved = len(desk.unsaved_turns())
+    # A script has printed its answers, and has nobody to think again. What is not there replaces nothing.
+    if unsaved and desk.interactive and all(path.exists() for path in files):
+        answers = f"{unsaved} answers" if unsaved > 1 else "the last answer"
+        what = f"it would replace this conversation, and {answers} would be lost"
+        fix = f"{instead}/save keeps it, /reset gives it up; then {command} again"
+        raise UsageError(what, where=command, fix=fix)
 
 
 def set_option(desk: Desk, argument: str) -> None:

@@ -243,6 +243,7 @@ def test_video_begins_anew_and_add_goes_on(desk: Desk, clips: Path) -> None:
     ask(desk)
     do(desk, f'/add "{clips / "b.webm"}" 0:01-0:02')
     assert [seen.view.start for seen in desk.chat.seen] == [None, 1.0]
+    do(desk, "/save a.json")
     said = do(desk, f'/video "{clips / "b.webm"}"')
     assert "a new conversation begins" in said
     assert len(desk.chat.seen) == 1
@@ -342,6 +343,22 @@ def test_loading_never_replaces_what_is_not_saved(desk: Desk, monkeypatch: pytes
     do(desk, "/reset")
     do(desk, "/load b.json")
     assert len(desk.chat.turns) == 3
+
+
+def test_another_video_never_takes_the_place_of_what_is_not_saved(desk: Desk, clips: Path) -> None:
+    ask(desk)
+    with pytest.raises(StllmError, match="the last answer would be lost") as caught:
+        do(desk, f"/video {clips / 'b.webm'}")
+    assert (
+        caught.value.fix == "/add FILE goes on with it, /save keeps it, /reset gives it up; then /video again"
+    )
+    assert (len(desk.chat.turns), desk.chat.seen[0].view.path.name) == (1, "a.mp4")
+    do(desk, "/reset")
+    do(desk, f"/video {clips / 'b.webm'}")
+    desk.interactive = False
+    ask(desk)
+    do(desk, f"/video {clips / 'a.mp4'}")
+    assert desk.chat.turns == []
 
 
 def test_the_same_answer_in_a_new_conversation_is_not_saved(desk: Desk, clips: Path) -> None:
