@@ -22,7 +22,22 @@ Each says what was found, where, and what to do next; `except StllmError` catche
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
+from os import PathLike, fsdecode
+from typing import Self
+
+SYSTEM_FIXES = {
+    errno.EACCES: "check its permissions, and its folder's",
+    errno.EPERM: "check its permissions, and its folder's",
+    errno.EROFS: "choose another folder",
+    errno.ENAMETOOLONG: "check the name",
+    errno.ELOOP: "mend the links",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EIO: "check the disk",
+}
+"""What to do about what no program can foresee: it is up to who looks after the machine."""
 
 
 class StllmError(Exception):
@@ -43,6 +58,21 @@ class StllmError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text} ({self.fix})" if self.fix else text
+
+    @classmethod
+    def of_system(cls, error: OSError, path: str | bytes | PathLike[str] | None = None) -> Self:
+        """Put into words what the system does not let us do with a file.
+
+        Args:
+            error: What it said.
+            path: The file, if it is not the one that the error names.
+        """
+        where = error.filename if path is None else path
+        return cls(
+            f"cannot be used: {error.strerror}",
+            where=None if where is None else fsdecode(where),
+            fix=SYSTEM_FIXES.get(error.errno or 0),
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process borders (decoding runs in a child), where keyword arguments would be lost.

@@ -18,7 +18,7 @@ from typer.main import get_command
 from st_llm_cli.cli.help_page import Commands, HelpGroup
 from st_llm_cli.cli.options import DebugOption
 from st_llm_cli.cli.screen import OnScreen, note, show_error
-from st_llm_cli.errors import Interrupted, LostProcess, StllmError, UsageError
+from st_llm_cli.errors import SYSTEM_FIXES, Interrupted, LostProcess, StllmError, UsageError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code.
 
     0 ok, 1 failed, 2 wrong usage, 3 left alone by another process of several, 130 interrupted. An error
-    that is not a `StllmError` is a bug of this program and keeps its traceback.
+    that is neither a `StllmError` nor of the machine is a bug of this program and keeps its traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
@@ -106,6 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         show_error(error)
         sys.exit(2 if isinstance(error, UsageError) else 3 if isinstance(error, LostProcess) else 1)
+    except OSError as error:
+        if debug or error.errno not in SYSTEM_FIXES:
+            raise
+        show_error(StllmError.of_system(error))
+        sys.exit(1)
 
 
 def _set_up_logs(debug: bool) -> None:

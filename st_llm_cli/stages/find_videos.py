@@ -6,6 +6,7 @@ import csv
 import difflib
 import glob
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def videos_of_list(names: Iterable[str], folder: Path) -> Iterator[Path]:
     """
     for name in names:
         path = folder / _from_home(Path(name))
-        yield from (_videos_in(path) if path.is_dir() else []) or [path]
+        yield from (_videos_in(path) if os.path.isdir(path) else []) or [path]
 
 
 def names_of_lines(lines: Iterable[str]) -> Iterator[str]:
@@ -88,21 +89,21 @@ def _resolve(source: str) -> list[Path]:
     if not source.strip():
         what = "an empty name"
         raise VideoNotFoundError(what, fix="give a video; '.' is the folder you are in")
-    if "://" in source and not Path(source).exists():
+    if "://" in source and not os.path.exists(source):
         what = "an address, and addresses are not read"
         raise VideoNotFoundError(what, where=source, fix="download the video, and give the file")
     path = _from_home(Path(source))
     source = str(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         videos = _videos_in(path)
         if not videos:
             what = "no video in this folder or below"
             known = ", ".join(sorted(VIDEO_SUFFIXES))
             raise VideoNotFoundError(what, where=source, fix=f"videos are known by their endings: {known}")
         return videos
-    if path.suffix.lower() in MANIFEST_SUFFIXES and path.exists():
+    if path.suffix.lower() in MANIFEST_SUFFIXES and os.path.exists(path):
         return list(_in_manifest(path))
-    if path.exists():
+    if os.path.exists(path):
         return [path]
     if glob.has_magic(source):
         matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]
@@ -115,9 +116,15 @@ def _resolve(source: str) -> list[Path]:
                 what, where=source, fix="quote it as 'clips/**/*.mp4' to search below clips"
             )
         return videos
-    if path.is_symlink():
+    if os.path.islink(path):
         raise VideoNotFoundError("a link that leads nowhere", where=source, fix="mend or remove the link")
-    raise VideoNotFoundError("no such file or folder", where=source, fix=_near(path))
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise VideoNotFoundError("no such file or folder", where=source, fix=_near(path)) from None
+    except OSError as error:
+        raise VideoNotFoundError.of_system(error, path) from error
+    return [path]  # has just come to be
 
 
 def _videos_in(folder: Path) -> list[Path]:
@@ -128,14 +135,20 @@ def _videos_in(folder: Path) -> list[Path]:
 
 
 def _is_video(path: Path) -> bool:
-    return (path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()) or _is_one_video(path)
+    return (path.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(path)) or _is_one_video(path)
 
 
 def _is_one_video(path: Path) -> bool:
-    """Whether a folder is a clip taken apart: numbered pictures and no video."""
-    if not path.is_dir():
+    """Whether a folder is a clip taken apart: numbered pictures and no video.
+
+    One that may not be looked into passes for a clip: it fails when it is read, and is not left out silently.
+    """
+    if not os.path.isdir(path):
         return False
-    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    try:
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    except PermissionError:
+        return True
     if any(file.suffix.lower() in VIDEO_SUFFIXES for file in files):
         return False
     pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
@@ -157,7 +170,7 @@ def _in_manifest(manifest: Path) -> Iterator[Path]:
 def _from_home(path: Path) -> Path:
     """Read `~` as the user's home, unless there is something of that very name."""
     try:
-        return path if path.exists() else path.expanduser()
+        return path if os.path.exists(path) else path.expanduser()
     except RuntimeError:  # no such user
         return path
 
@@ -208,8 +221,10 @@ def _video_of(row: Any, where: str) -> str:
 
 def _near(path: Path) -> str:
     parent = path.parent
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         return f"check the path; there is no folder '{parent}' either"
+    if not os.access(parent, os.R_OK):
+        return "check the path"
     names = [other.name for other in parent.iterdir() if other.suffix.lower() in VIDEO_SUFFIXES]
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     if near:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,18 +85,19 @@ def check_file(path: Path) -> None:
         NotAVideoError: If the file is empty, or a text.
         VideoError: If it may not be read.
     """
-    if not path.exists():
-        raise VideoNotFoundError("no such file or folder", where=str(path), fix="check the path")
-    if not path.is_file():
-        raise NotAVideoError("is neither a file nor a folder", where=str(path), fix="give a video file")
-    if path.stat().st_size == 0:
-        raise NotAVideoError("the file is empty (0 bytes)", where=str(path), fix="download or copy it again")
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise NotAVideoError("is neither a file nor a folder", where=str(path), fix="give a video file")
+        if found.st_size == 0:
+            fix = "download or copy it again"
+            raise NotAVideoError("the file is empty (0 bytes)", where=str(path), fix=fix)
         head = _head(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # or a name with a zero in it
+        what = "no such file or folder"
+        raise VideoNotFoundError(what, where=str(path), fix="check the path") from error
     except OSError as error:
-        raise VideoError(
-            f"cannot be read: {error.strerror}", where=str(path), fix="check its permissions"
-        ) from error
+        raise VideoError.of_system(error, path) from error
     if _is_text(head) and not head.startswith(TEXT_HEADED):
         raise _a_text(path, head)
 

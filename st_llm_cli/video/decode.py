@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from st_llm_cli.video.clip import Clip
@@ -24,7 +25,7 @@ def decode(request: Request) -> Clip:
     Raises:
         VideoError: If the video cannot give the frames; see its family.
     """
-    if request.path.is_dir() or request.path.suffix.lower() in PICTURE_SUFFIXES:
+    if os.path.isdir(request.path) or request.path.suffix.lower() in PICTURE_SUFFIXES:
         return read_folder(request)
     return READERS[request.reader](request)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from st_llm_cli.errors import DamagedVideoError, NotAVideoError
+from st_llm_cli.errors import DamagedVideoError, NotAVideoError, VideoError
 from st_llm_cli.video.choose import Track, choose_frames
 from st_llm_cli.video.clip import Clip
 from st_llm_cli.video.pictures import Pictures
@@ -37,7 +38,7 @@ def read_folder(request: Request) -> Clip:
         DamagedVideoError: If a picture cannot be read.
         VideoError: If there is nothing in the part asked for.
     """
-    files = numbered_pictures(request.path) if request.path.is_dir() else [request.path]
+    files = numbered_pictures(request.path) if os.path.isdir(request.path) else [request.path]
     track = Track([place / request.folder_fps for place in range(len(files))], request.folder_fps, "folder")
     pictures = Pictures(request, choose_frames(track, request))
     for index in pictures.wanted():
@@ -50,11 +51,14 @@ def numbered_pictures(folder: Path) -> list[Path]:
 
     Raises:
         NotAVideoError: If there are none, or two have the same name or number.
+        VideoError: If the folder may not be read.
     """
+    try:
+        found = list(folder.iterdir())
+    except OSError as error:
+        raise VideoError.of_system(error, folder) from error
     files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+        path for path in found if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
     ]
     if not files:
         raise NotAVideoError(

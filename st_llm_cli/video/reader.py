@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -127,7 +128,7 @@ def check_video(path: Path, reader: str = "pyav", deadline: float = DEFAULT_DEAD
     Raises:
         VideoError: As `read_clip` would.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         numbered_pictures(path)
         return
     check_file(path)
@@ -173,7 +174,7 @@ def read_with_fallback(request: Request, read: Callable[[Request], Clip]) -> Cli
 
 def _read_in(process: DecodingProcess, request: Request, deadline: float) -> Clip:
     """Read in a child process, the fallbacks within the same deadline."""
-    if not request.path.is_dir():
+    if not os.path.isdir(request.path):
         check_file(request.path)
     ends = time.monotonic() + deadline
 
