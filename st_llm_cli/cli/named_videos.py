@@ -32,7 +32,7 @@ def _on_standard_input() -> list[str]:
     from st_llm_cli.stages.find_videos import names_of_lines
 
     # By its bytes: names of files need not be text.
-    names = [] if sys.stdin is None else list(names_of_lines(map(os.fsdecode, sys.stdin.buffer)))
+    names = [] if sys.stdin is None else list(names_of_lines(map(os.fsdecode, sys.stdin.buffer), Path()))
     if not names:
         raise DataError("lists no videos", where="standard input", fix="name one video a line")
     return names

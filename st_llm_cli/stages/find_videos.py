@@ -78,11 +78,11 @@ def videos_of_list(names: Iterable[str], folder: Path) -> Iterator[Path]:
         yield from (_videos_in(path) if os.path.isdir(path) else []) or [path]
 
 
-def names_of_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Take a name from each line of a list that is not blank and no comment."""
-    for line in lines:
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield line.strip()
+def names_of_lines(lines: Iterable[str], folder: Path) -> Iterator[str]:
+    """Take the names of a list, one a line; a comment begins with `#`, unless a file there is called so."""
+    for name in filter(None, map(str.strip, lines)):
+        if not name.startswith("#") or os.path.exists(folder / name):
+            yield name
 
 
 def _resolve(source: str) -> list[Path]:
@@ -176,7 +176,7 @@ def _from_home(path: Path) -> Path:
 
 
 def _lines(manifest: Path, text: str) -> Iterator[str]:
-    return names_of_lines(text.splitlines())
+    return names_of_lines(text.splitlines(), manifest.parent)
 
 
 def _json_lines(manifest: Path, text: str) -> Iterator[str]:

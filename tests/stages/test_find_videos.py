@@ -88,6 +88,12 @@ def test_folder_in_a_manifest_stands_for_its_videos(tmp_path: Path) -> None:
     assert found == ["deep/b.mp4", "deep/c.mkv", "a.mp4"]
 
 
+def test_comments_of_a_list_are_passed_over_and_names_that_begin_like_them_are_not(tmp_path: Path) -> None:
+    touch(tmp_path / "#1.mp4", tmp_path / "a.mp4")
+    (tmp_path / "list.txt").write_text("# my clips\n#1.mp4\n\n#2.mp4\na.mp4\n", encoding="utf-8")
+    assert find_videos([tmp_path / "list.txt"]) == [tmp_path / "#1.mp4", tmp_path / "a.mp4"]
+
+
 def test_folder_without_videos_does_not_end_a_list(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4", tmp_path / "notes" / "b.md")
     (tmp_path / "list.txt").write_text("notes\na.mp4\n", encoding="utf-8")
