@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from st_llm_cli.bench.sample import Media, Prediction, Sample
-from st_llm_cli.shapes.ceilings import Ceilings
 from st_llm_cli.shapes.encode import Encoding
 from st_llm_cli.shapes.folder import Clip
 from st_llm_cli.shapes.rich import make_scene
@@ -39,9 +38,11 @@ from tests.performance.accuracy.pictures import (
     draw_mix_ups,
     mix_ups,
 )
+from tests.performance.accuracy.rows import read_rows, write_rows
 from tests.performance.accuracy.tables import (
     ORDER_KINDS,
     Choices,
+    controls_table,
     ends_table,
     goals_table,
     kinds_table,
@@ -153,7 +154,7 @@ def choices(shuffled_right: int) -> Choices:
         for kind in CHOICE_KINDS
         for number in range(12)
     ]
-    ceilings = {each.sample.id: Ceilings(0.25, 0.5) for each in full}
+    ceilings = {each.sample.id: 0.25 for each in full}
     return Choices(full, {"shuffle": shuffled}, ceilings)
 
 
@@ -219,6 +220,19 @@ def test_goals_are_held_against_what_was_measured() -> None:
     assert lines[2].startswith("| all kinds, with options | 0.85 | 0.750 [") and lines[2].endswith("| no |")
     assert lines[4].endswith("| yes |")
     assert [line.split(" | ")[-1] for line in lines[5:]] == ["yes |", "yes |", "no |", "no |"]
+
+
+def test_what_is_written_is_read_again_with_all_that_tables_need(tmp_path: Path) -> None:
+    once = choices(3)
+    asked = replace(once, controls={"shuffle": 3 * once.controls["shuffle"], "freeze": once.full})
+    said = "A red star moves up. A blue star moves left."
+    answers = {"ends": ENDS, "corners": ENDS[:2], "plain": [answer("caption", f"{said[:-5]}down.", said, 2)]}
+    write_rows(tmp_path, asked, answers)
+    found, found_answers = read_rows(tmp_path)
+    assert found_answers == answers
+    for of in (kinds_table, controls_table, lambda each: goals_table(each, ENDS)):
+        assert of(found) == of(asked)
+    assert found.order_blind(ORDER_KINDS, "shuffle") == asked.order_blind(ORDER_KINDS, "shuffle")
 
 
 def test_table_of_the_plain_world_counts_rights_and_sentences() -> None:

@@ -1,13 +1,15 @@
 """How often the bundled model is right: held-out clips as real video files, read and asked as a user would.
 
-    python tests/performance/tiny_accuracy.py --output report/ [--model tiny] [--page docs/tiny-model.md]
+    python tests/performance/tiny_accuracy.py --output report/ [--model tiny]
+        [--page docs/tiny-model.md --rows docs/tiny-model]
 
 Draws clips of seeds that training never draws (accuracy/clips.py says which), unless they are in the output
 folder already, and asks about them: multiple-choice questions of all kinds of the rich world, as they are and
 with the order of frames taken away; freely, what objects do first and at the end, also in large and fast
 files and in long ones; and all of the plain world.
-Writes `report.md`, `report.json`, every answer (`answers.jsonl`, `rich-answers-…/`) and pictures. `--page`
-puts tables and pictures into a page as well, between the marks that name them.
+Writes `report.md`, `report.json`, every answer (accuracy/rows.py says how) and pictures. `--page` puts tables
+and pictures into a page as well, between the marks that name them; `--rows` writes the answers into another
+folder too: those of docs/tiny-model.md are committed beside it, and a test makes its tables from them.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ from tests.performance.accuracy.pictures import (
     first_mistakes,
     first_of_each_kind,
 )
+from tests.performance.accuracy.rows import write_rows
 from tests.performance.accuracy.tables import (
     FRAMES,
     ORDER_KINDS,
@@ -99,7 +102,8 @@ def main() -> None:
     _say(goals_table(choices, ends))
     corners = list(ask_ends(model, output / "corners", "rich"))
     plain = list(ask_everything(model, output / "plain"))
-    _write_answers(output / "answers.jsonl", [*ends, *corners, *plain])
+    for folder in (output, *arguments.rows):
+        write_rows(folder, choices, {"ends": ends, "corners": corners, "plain": plain})
     asked = time.monotonic()
     parts = {**tables(choices, ends, corners, plain), **pictures(choices, ends, output)}
     _write_report(output, parts)
@@ -124,6 +128,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
         "--page", type=Path, action="append", default=[], help="also put tables and pictures into this page"
+    )
+    parser.add_argument(
+        "--rows", type=Path, action="append", default=[], help="also write all answers into this folder"
     )
     parser.add_argument("--per-kind", type=int, default=38, help="questions of each kind of the rich world")
     parser.add_argument("--ends", type=int, default=40, help="plain clips of one and of two objects, each")
@@ -159,7 +166,8 @@ def ask_choices(output: Path, name: str, model: VideoModel) -> Choices:
     for seed in MORE_ORDERS:
         found["shuffle"] += collect(ask_shuffled(job, seed), samples) or []
     ceilings = ceilings_of_questions(job.plan.data, samples, model.num_frames)
-    return Choices(found[None], {name: found[name] for name in job.controls}, ceilings)
+    order_blind = {id: each.order_blind for id, each in ceilings.items()}
+    return Choices(found[None], {name: found[name] for name in job.controls}, order_blind)
 
 
 def ask_shuffled(job: Job, seed: int) -> Path:
@@ -208,10 +216,6 @@ def pictures(choices: Choices, ends: Sequence[Answer], output: Path) -> dict[str
         draw_examples(mistakes, folder / "tiny-mistakes.png")
         shown["mistakes-picture"] = "![clips with a question answered wrong](pictures/tiny-mistakes.png)\n"
     return shown
-
-
-def _write_answers(path: Path, answers: Sequence[Answer]) -> None:
-    path.write_text("".join(json.dumps(each.as_row()) + "\n" for each in answers), encoding="utf-8")
 
 
 def _write_report(output: Path, parts: dict[str, str]) -> None:

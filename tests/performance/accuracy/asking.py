@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from st_llm_cli.shapes import questions
 from st_llm_cli.shapes.ceilings import observers_of_file
@@ -47,10 +46,6 @@ class Answer:
     def right(self) -> bool:
         """Whether it is true to the letter."""
         return self.reply == self.truth
-
-    def as_row(self) -> dict[str, Any]:
-        """Give it as JSON can hold it."""
-        return {**asdict(self), "right": self.right}
 
 
 @dataclass(frozen=True)

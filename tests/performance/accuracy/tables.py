@@ -11,7 +11,6 @@ from typing import Any
 from st_llm_cli.bench.sample import Prediction
 from st_llm_cli.bench.scoring import judge_reply
 from st_llm_cli.bench.statistics import clustered_bootstrap, wilson
-from st_llm_cli.shapes.ceilings import Ceilings
 from st_llm_cli.shapes.encode import Encoding
 from st_llm_cli.shapes.rich_questions import CHOICE_KINDS, ORDER_FREE
 from tests.performance.accuracy.asking import CHOICES, Answer
@@ -87,8 +86,8 @@ class Choices:
     full: list[Prediction]
     controls: dict[str, list[Prediction]]
     """The same questions under each control; each several times where it was asked with several seeds."""
-    ceilings: dict[str, Ceilings]
-    """By the question's id."""
+    ceilings: dict[str, float]
+    """Best possible without order, by the question's id."""
 
     def of(self, kinds: Iterable[str], control: str | None = None) -> list[Prediction]:
         """Answers to questions of some kinds; under a control if one is named."""
@@ -98,14 +97,14 @@ class Choices:
 
     def ceiling(self, kinds: Iterable[str]) -> float:
         """Mean of the order-blind ceilings of questions of some kinds."""
-        return mean(self.ceilings[each.sample.id].order_blind for each in self.of(kinds))
+        return mean(self.ceilings[each.sample.id] for each in self.of(kinds))
 
     def order_blind(self, kinds: Sequence[str], control: str) -> OrderBlind:
         """Hold the answers under a control against the ceilings of the same questions."""
         rows = self.of(kinds, control)
         clips = [each.sample.cluster for each in rows]
         rights = [is_right(each) for each in rows]
-        ceilings = [self.ceilings[each.sample.id].order_blind for each in rows]
+        ceilings = [self.ceilings[each.sample.id] for each in rows]
         above = [float(right) - best for right, best in zip(rights, ceilings, strict=True)]
         interval = clustered_bootstrap(above, clips)
         found = rate(rights, clips)
