@@ -105,7 +105,9 @@ _SAMPLES = (
     ),
     (
         "circle_and_star",
-        _Sample(95, 2, 2, ("moves_first", "count", "last_movement"), Encoding(240, 180, 12, "mpeg4", ".avi")),
+        _Sample(
+            164, 2, 2, ("moves_first", "count", "last_movement"), Encoding(240, 180, 12, "mpeg4", ".avi")
+        ),
     ),
     (
         "purple_circle",

@@ -1,6 +1,7 @@
 """The bundled model on held-out clips, real files; in full: tests/performance/tiny_accuracy.py."""
 
 from itertools import product
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from st_llm_cli.model.locate import BUNDLED
 from st_llm_cli.recipe import load_recipe
+from st_llm_cli.shapes.demo import demo_clips
 from st_llm_cli.shapes.folder import write_folder
 from st_llm_cli.shapes.questions import QUESTION_KINDS
 from st_llm_cli.shapes.render import sample_frames
@@ -16,6 +18,7 @@ from st_llm_cli.shapes.world import EVAL_SEEDS
 from st_llm_cli.shapes.worlds import WORLDS
 from st_llm_cli.stages.video_model import VideoModel, load_model
 from st_llm_cli.training.data.example import Example, Task
+from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.transform import normalize
 from tests.performance.accuracy.asking import CHOICES, Answer, ask_everything
 from tests.performance.right_answers import right_answers
@@ -37,6 +40,13 @@ def rate(answers: list[Answer], *kinds: str) -> float:
     asked = [answer for answer in answers if answer.kind in kinds]
     assert len(asked) >= 20
     return sum(answer.right for answer in asked) / len(asked)
+
+
+def test_it_knows_all_about_the_sample_clips(model: VideoModel, tmp_path: Path) -> None:
+    for clip in demo_clips(tmp_path):
+        seen = read_clip(clip.path, num_frames=model.num_frames, transform=model.transform)
+        said = {question.text: model.answer(seen, question.text) for question in clip.questions}
+        assert said == {question.text: question.answer for question in clip.questions}
 
 
 def test_it_is_small_enough_to_come_with_the_package() -> None:
