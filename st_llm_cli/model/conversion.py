@@ -438,7 +438,7 @@ def appearing_whole(destination: Path) -> Iterator[Path]:
             destination.rmdir()  # empty: checked before
         partial.rename(destination)
     except (OSError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
         raise CheckpointError(
             f"cannot be written: {reason}", where=str(destination), fix="make room, or name another place"
         ) from error

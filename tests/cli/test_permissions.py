@@ -62,6 +62,13 @@ def test_a_folder_that_may_not_be_looked_into_is_named(
     assert ran.stderr.splitlines() == [f"stllm: error: {named}: {DENIED}"]
 
 
+def test_a_folder_that_may_not_be_written_to_is_named(locked: Path) -> None:
+    locked.chmod(0o555)
+    ran = stllm(locked.parent, "export", "tiny", "locked/out")
+    complaint = "cannot be written: Permission denied (make room, or name another place)"
+    assert (ran.returncode, ran.stderr) == (1, f"stllm: error: locked/out: {complaint}\n")
+
+
 def test_what_may_be_read_of_a_list_or_a_folder_is(locked: Path, micro: Path) -> None:
     options = ("--model", str(micro), "--max-new-tokens", "2", "--cache", "off", "--json")
     for sources, given in ((("-",), "locked/b.mp4\na.mp4\n"), ((".",), "")):
