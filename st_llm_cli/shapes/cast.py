@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
@@ -94,7 +95,7 @@ def apart(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 def play(
-    item: MovingShape, doings: list[Segment | None], duration: float, slots: list[tuple[float, float]]
+    item: MovingShape, doings: Sequence[Segment | None], duration: float, slots: Sequence[Slot]
 ) -> MovingShape:
     """Give an object its segments.
 

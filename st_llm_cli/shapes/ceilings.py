@@ -7,10 +7,9 @@ be asked this very question with these very options. So its share of right answe
 for pictures as they are drawn and taken from the middles of equal parts. Where more scenes than these had the
 same frames it would be less, never more: then the observer had been told which of them it may be.
 
-The observer of a single frame knows the middle one, and that it is the middle one. Of a walk it knows besides
-what the objects do, but for the order and for being turned or mirrored (`walks_through`); of what is told in
-parts everything that happens, but for its order. That is more than one frame shows: nobody who sees it can be
-right more often, and this ceiling is an upper bound.
+The observer of a single frame knows the middle one, and that it is the middle one. For it every scene that
+`one_frame` gives is as likely. Mostly it is told more than one frame shows: nobody who sees it can be right
+more often, and this ceiling is an upper bound.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from st_llm_cli.shapes.orderings import orderings, view, views, walks_through
+from st_llm_cli.shapes.one_frame import alike
+from st_llm_cli.shapes.orderings import orderings, views
 from st_llm_cli.shapes.outcomes import outcomes
 from st_llm_cli.shapes.questions import Question
 from st_llm_cli.shapes.render import sample_times
@@ -51,14 +51,10 @@ class Observers:
 
     def __init__(self, scene: Scene, times_seconds: Sequence[float] | None = None) -> None:
         times = times_seconds or sample_times(scene.duration_seconds, NUM_FRAMES)
-        middle = times[len(times) // 2]
-        everything = orderings(scene)
-        frames, frame = Counter(views(scene, times)), view(scene, middle)
-        self._order_blind = _Alike([each for each in everything if Counter(views(each, times)) == frames])
-        if scene.parts == 1:
-            self._single_frame = _Alike(walks_through(scene, middle))
-        else:
-            self._single_frame = _Alike([each for each in everything if view(each, middle) == frame])
+        frames = Counter(views(scene, times))
+        others = [each for each in orderings(scene) if Counter(views(each, times)) == frames]
+        self._order_blind = _Alike(others)
+        self._single_frame = _Alike(alike(scene, times[len(times) // 2]))
 
     def ceilings(self, question: Question) -> Ceilings:
         """Say how often the observers can be right about a question.

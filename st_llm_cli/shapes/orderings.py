@@ -1,11 +1,9 @@
 """Which scenes an observer cannot tell apart who sees the frames of a clip, but not their order.
 
-`orderings`: they are the scene itself with its parts in other orders, as far as everything still goes on
-where it was, and, where objects only move, the same run backwards. The generator makes each of them equally
-often, so each is as likely as any other to whom only the frames are known. That is all there is to know: what
-a part looks like depends on real numbers that no other scene shares.
-
-`walks_through`: who sees one frame of a walk does not even know which ways lead through it.
+They are the scene itself with its parts in other orders, as far as everything still goes on where it was,
+and, where objects only move, the same run backwards. The generator makes each of them equally often, so each
+is as likely as any other to whom only the frames are known. That is all there is to know: what a part looks
+like depends on real numbers that no other scene shares.
 """
 
 from __future__ import annotations
@@ -13,10 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
+from itertools import permutations
 
-from st_llm_cli.shapes.scene import MOVEMENTS, MovingShape, Scene, Segment, lasting_step
-from st_llm_cli.shapes.world import fits
+from st_llm_cli.shapes.scene import MovingShape, Scene, Segment, lasting_step
 
 View = tuple[object, ...]
 """All that one frame shows, noise apart: equal for two frames exactly when their pictures are equal."""
@@ -41,37 +38,6 @@ def orderings(scene: Scene) -> list[Scene]:
     ways = [scene, _backwards(scene)] if _is_reversible(scene) else [scene]
     found = [reordered(way, order) for way in ways for order in orders]
     return [each for each in found if each is not None and _can_be_told(each)]
-
-
-def walks_through(scene: Scene, seconds: float) -> list[Scene]:
-    """Give scenes like a walk, itself among them, that show the same at one moment.
-
-    What the objects do is turned and mirrored, all 8 ways, forwards and backwards, for both alike; they pass
-    where they are seen. Of those ways that have room in the scene each is as likely as any other: what the
-    generator draws, it draws equally often turned, mirrored and backwards.
-
-    Args:
-        scene: One of the plain world, or of the story "walk".
-        seconds: The moment.
-    """
-    found = []
-    for mirror, order in product(_MIRRORS, (1, -1)):
-        objects = tuple(_led(item, mirror, order, seconds, scene.duration_seconds) for item in scene.objects)
-        if fits(objects):
-            found.append(replace(scene, objects=objects))
-    return found
-
-
-def _led(
-    item: MovingShape, mirror: dict[str, str], order: int, seconds: float, duration: float
-) -> MovingShape:
-    """Lead an object another way through the place where it is at one moment; order: -1 for backwards."""
-    segments = [replace(each, movement=mirror[each.movement]) for each in item.segments[::order]]
-    if order < 0:
-        segments = _mirrored_in_time(segments, duration)
-    led = replace(item, start=(0.0, 0.0), segments=tuple(segments))
-    x, y = item.centers([seconds])[0] - led.centers([seconds])[0]
-    return replace(led, start=(float(x), float(y)))
 
 
 def reordered(scene: Scene, order: Sequence[int]) -> Scene | None:
@@ -162,14 +128,15 @@ def _backwards(scene: Scene) -> Scene:
     for item in scene.objects:
         x, y = item.centers([duration])[0]
         turned = [replace(each, movement=OPPOSITES[each.movement]) for each in reversed(item.segments)]
-        segments = tuple(_mirrored_in_time(turned, duration))
+        segments = tuple(mirrored_in_time(turned, duration))
         objects.append(replace(item, start=(float(x), float(y)), segments=segments))
     backdrops = tuple(replace(each, drift=(-each.drift[0], -each.drift[1])) for each in scene.backdrops)
     sway = (-scene.sway[0], -scene.sway[1])
     return replace(scene, objects=tuple(objects), backdrops=backdrops, sway=sway)
 
 
-def _mirrored_in_time(segments: Sequence[Segment], duration: float) -> list[Segment]:
+def mirrored_in_time(segments: Sequence[Segment], duration: float) -> list[Segment]:
+    """Time segments, the last of them first, as they are when they run backwards."""
     return [
         replace(each, start_seconds=duration - each.end_seconds, end_seconds=duration - each.start_seconds)
         for each in segments
@@ -229,12 +196,3 @@ def _exact(value: float) -> float:
 
 
 OPPOSITES = {"left": "right", "right": "left", "up": "down", "down": "up", "still": "still"}
-_NAMES = {way: name for name, way in MOVEMENTS.items()}
-_MIRRORS = [
-    {name: _NAMES[((x, y), (y, x))[turned]] for name, (x, y) in ways.items()}
-    for ways, turned in product(
-        [{name: (x * a, y * b) for name, (x, y) in MOVEMENTS.items()} for a, b in product((1, -1), repeat=2)],
-        (0, 1),
-    )
-]
-"""What each movement becomes in each of the 8 ways to turn and mirror a square."""

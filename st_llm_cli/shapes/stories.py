@@ -8,7 +8,7 @@ which of them it was. `orderings` relies on that, and tests look whether it hold
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from random import Random
@@ -23,6 +23,7 @@ from st_llm_cli.shapes.cast import (
     bump_into,
     draw_cast,
     moves_of,
+    play,
 )
 from st_llm_cli.shapes.scene import COLORS, MOVEMENTS, SHAPES, MovingShape, Segment
 from st_llm_cli.shapes.world import vary
@@ -129,17 +130,16 @@ def _tour(rng: Random, count: int) -> Draft | None:
         sides = {name: rng.uniform(*size) for name in ("x", "y")}
         low, high = item.radius + EDGE, 1 - item.radius - EDGE
         corner = [rng.uniform(low, high - sides[name]) for name in ("x", "y")]
-        way = ["right", "down", "left", "up"]  # from the corner at the top left
-        if rng.random() < 0.5:
-            way = ["down", "right", "up", "left"]
+        way = ROUNDS[1] if rng.random() < 0.5 else ROUNDS[0]
         rounds.append([Segment(0, 1, name, sides["xxyy"[list(MOVEMENTS).index(name)]]) for name in way])
         cast.append(replace(item, start=(corner[0], corner[1])))
     first = rng.randrange(PARTS)  # all begin a corner further: the frames stay the same
     starts = [_along(item.start, way[:first]) for item, way in zip(cast, rounds, strict=True)]
     begun = [replace(item, start=start) for item, start in zip(cast, starts, strict=True)]
     turned = [way[first:] + way[:first] for way in rounds]
+    led = [play(item, way, PARTS, WHOLE) for item, way in zip(begun, turned, strict=True)]
     parts = [dict(enumerate(steps)) for steps in zip(*turned, strict=True)]
-    return Draft(begun, parts) if _never_touch(begun, turned) else None
+    return Draft(begun, parts) if tour_fits(led) else None
 
 
 def _colors(rng: Random, count: int) -> Draft | None:
@@ -175,18 +175,32 @@ def _shuffle(rng: Random, count: int) -> Draft | None:
     rgb, y = vary(rng, COLORS[color]), rng.uniform(0.45, 0.55)
     places = [(x + rng.uniform(-0.02, 0.02), y) for x in (0.18, 0.5, 0.82)]
     cast = [MovingShape(color, shape, rgb, radius, place, ()) for place in places]
-    shown = Segment(0, 1, rng.choice(("blink", "grow", "shrink")), 0.0)
-    parts: list[Part] = [{rng.randrange(count): shown}]
-    at = list(range(count))  # who is at each place
+    act, who = rng.choice(SHOWING), rng.randrange(count)
     pairs = list(combinations(range(count), 2))
     rng.shuffle(pairs)
+    return Draft(cast, shuffle_parts(places, who, act, pairs))
+
+
+def shuffle_parts(
+    places: Sequence[tuple[float, float]], who: int, act: str, pairs: Sequence[tuple[int, int]]
+) -> list[Part]:
+    """What happens in a shuffle.
+
+    Args:
+        places: Where the objects begin.
+        who: The object that shows itself.
+        act: What it does, one of `SHOWING`.
+        pairs: Numbers of the places that are swapped, in order.
+    """
+    parts: list[Part] = [{who: Segment(0, 1, act, 0.0)}]
+    at = list(range(len(places)))  # who is at each place
     for one, other in pairs:
         way = (places[other][0] - places[one][0], 0.0)
         arc = 0.3 if other - one == 2 else 0.17
         there = Segment(0, 1, "swap", 0.0, toward=way, arc=arc)
         parts.append({at[one]: there, at[other]: replace(there, toward=(-way[0], 0.0))})
         at[one], at[other] = at[other], at[one]
-    return Draft(cast, parts)
+    return parts
 
 
 def _views(rng: Random, count: int) -> Draft | None:
@@ -232,18 +246,19 @@ def _along(start: tuple[float, float], way: list[Segment]) -> tuple[float, float
     return x, y
 
 
-def _never_touch(cast: list[MovingShape], rounds: list[list[Segment]]) -> bool:
-    timed = [
-        tuple(replace(step, start_seconds=part, end_seconds=part + 1) for part, step in enumerate(way))
-        for way in rounds
-    ]
-    times = [PARTS * moment / 40 for moment in range(41)]
-    ways = [
-        replace(item, segments=own).centers(times).tolist() for item, own in zip(cast, timed, strict=True)
-    ]
+def tour_fits(objects: Sequence[MovingShape]) -> bool:
+    """Whether a tour could lead objects so: inside the scene, and apart."""
+    for item in objects:
+        low, high = item.radius + EDGE, 1 - item.radius - EDGE
+        corners = item.centers([each.start_seconds for each in item.segments])
+        if corners.min() < low - _ROUNDING or corners.max() > high + _ROUNDING:
+            return False
+    end = objects[0].segments[-1].end_seconds
+    times = [end * moment / 40 for moment in range(41)]
+    ways = [item.centers(times).tolist() for item in objects]
     return all(
-        apart(here, there) >= GAP * (cast[one].radius + cast[other].radius)
-        for one, other in combinations(range(len(cast)), 2)
+        apart(here, there) >= GAP * (objects[one].radius + objects[other].radius)
+        for one, other in combinations(range(len(objects)), 2)
         for here, there in zip(ways[one], ways[other], strict=True)
     )
 
@@ -254,6 +269,13 @@ def _nearer(place: tuple[float, float]) -> tuple[float, float]:
     return x, y
 
 
+ROUNDS = (("right", "down", "left", "up"), ("down", "right", "up", "left"))
+"""The two ways about that tours have, from the corner at the top left."""
+SHOWING = ("blink", "grow", "shrink")
+"""What an object does to show itself."""
+WHOLE = [(0.0, 1.0)] * PARTS
+"""Slots of what takes all of its part."""
+_ROUNDING = 1e-9
 BACKGROUND_TEXTURES = ("plain", "stripes", "checks", "dots")
 """Backgrounds that can follow one another."""
 STORIES = {

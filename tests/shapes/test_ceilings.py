@@ -7,9 +7,12 @@ from random import Random
 import pytest
 
 from st_llm_cli.shapes.ceilings import Ceilings, Observers, observers_of_file
-from st_llm_cli.shapes.orderings import orderings, view, walks_through
+from st_llm_cli.shapes.one_frame import alike
+from st_llm_cli.shapes.orderings import orderings
 from st_llm_cli.shapes.questions import Question
-from st_llm_cli.shapes.render import render_frame, sample_frames, sample_times
+from st_llm_cli.shapes.render import sample_frames
+from st_llm_cli.shapes.rich import make_scene as make_rich_scene
+from st_llm_cli.shapes.rich_questions import CHOICE_KINDS, QUESTION_KINDS
 from st_llm_cli.shapes.scene import MovingShape, Scene, Segment
 from st_llm_cli.shapes.world import EVAL_SEEDS, fits, make_scene
 from st_llm_cli.shapes.worlds import WORLDS
@@ -66,26 +69,31 @@ def test_options_can_give_the_order_away() -> None:
 
 def test_one_frame_of_a_walk_leaves_its_ways_open() -> None:
     scene = walk("left", "up", start=(0.78, 0.5), distance=0.28)
-    first = Counter(each.objects[0].movements[0] for each in walks_through(scene, 2.25))
+    first = Counter(each.objects[0].movements[0] for each in alike(scene, 2.25))
     assert first == {"left": 4, "right": 4, "up": 4, "down": 4}
     assert ceilings(scene, *FIRST).single_frame == 0.25
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_walks_through_a_moment_show_the_same_there_and_other_things_elsewhere(seed: int) -> None:
-    scene = make_scene(seed)
-    when = sample_times(scene.duration_seconds, 8)[4]
-    alike = walks_through(scene, when)
-    assert 1 <= len(alike) <= 16
-    assert {view(each, when) for each in alike} == {view(scene, when)}
-    assert len({render_frame(each, when, 48, 48).tobytes() for each in alike}) == 1
-    ways = {tuple(item.movements for item in each.objects) for each in alike}
-    assert tuple(item.movements for item in scene.objects) in ways
-    for each in alike:
-        for item, own in zip(each.objects, scene.objects, strict=True):
-            assert sorted(one.distance for one in item.segments) == sorted(
-                one.distance for one in own.segments
-            )
+def test_one_frame_does_not_show_who_hides_where() -> None:
+    for seed in range(6):
+        scene = make_rich_scene(seed, story="shuffle")
+        for question in CHOICE_KINDS["object_shuffle"](scene):
+            assert Observers(scene).ceilings(question).single_frame == pytest.approx(1 / 3)
+    # Nor does it where an object shows itself: the swaps are still to come.
+    (question,) = CHOICE_KINDS["object_shuffle"](scene)
+    early = Observers(scene, [scene.duration_seconds * 0.1]).ceilings(question)
+    assert early.single_frame == pytest.approx(1 / 3)
+
+
+def test_one_frame_seldom_shows_which_way_an_object_goes_around() -> None:
+    found = []
+    for seed in range(100):
+        scene = make_rich_scene(seed, story="tour")
+        question = QUESTION_KINDS["moving_direction"](scene, Random(seed))
+        assert question is not None
+        found.append(Observers(scene).ceilings(question).single_frame)
+    assert min(found) == 0.25 and max(found) == 1  # in the middle, in a corner
+    assert 0.5 < sum(found) / len(found) < 0.7
 
 
 def test_the_generator_makes_what_is_taken_to_be_possible() -> None:
@@ -97,7 +105,7 @@ def test_the_generator_makes_what_is_taken_to_be_possible() -> None:
         assert sorted(map(bytes, sample_frames(scene, 8, 24))) == sorted(
             map(bytes, sample_frames(backwards, 8, 24))
         )
-        ways += len(walks_through(scene, scene.duration_seconds / 2))
+        ways += len(alike(scene, scene.duration_seconds / 2))
     outside = replace(walk("left", start=(0.3, 0.5)).objects[0], radius=0.14)
     assert not fits([outside]) and not fits([walk("still").objects[0]] * 2)
     assert ways > 300  # a single frame does leave much open
