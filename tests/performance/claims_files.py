@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,8 @@ from st_llm_cli.training.data.example import Example, Task
 from st_llm_cli.video.clip import Clip, Source
 from st_llm_cli.video.request import Request
 from st_llm_cli.video.sampling import SAMPLERS
-from tests.performance.claims_rows import settings, stllm
+from tests.performance.claims_processes import processes, settings, stllm
+from tests.performance.claims_rows import say
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ def write_clips(folder: Path, seeds: range, name: str, clip_of: ClipOf, *, drawn
     annotations = folder / f"{name}.json"
     if annotations.exists():
         return annotations
+    say(f"drawing {len(seeds)} clips: {folder / name} …")
     (folder / name).mkdir(parents=True, exist_ok=True)
     entries = []
     for seed in seeds:
@@ -105,8 +105,9 @@ def fill_cache(wanted: Wanted, start: str, cache: Path, jobs: int, clip_of: Clip
         jobs: Number of processes.
         clip_of: The clip of a seed, to see it as it is drawn; None reads its file.
     """
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
-        list(processes.map(partial(_fill, wanted, start, cache, jobs, clip_of), range(jobs)))
+    say(f"keeping the tokens of clips that are not kept yet: {cache} …")
+    with processes(jobs) as workers:
+        list(workers.map(partial(_fill, wanted, start, cache, jobs, clip_of), range(jobs)))
 
 
 def _fill(wanted: Wanted, start: str, cache: Path, jobs: int, clip_of: ClipOf | None, share: int) -> None:

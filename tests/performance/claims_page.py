@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from st_llm_cli.bench.statistics import clustered_bootstrap, paired_permutation
 from tests.performance import claims_events, claims_long, long_clips
 from tests.performance.claims_long import LongRow
-from tests.performance.claims_rows import AnyRow, Places, Row, by_clip, every, read_rows
+from tests.performance.claims_rows import AnyRow, Places, Row, by_clip, every, read_rows, say
 from tests.performance.event_clips import ORDER, STILL_KINDS
 from tests.performance.long_clips import best_guesses, long_scene, visitors_in
 
@@ -49,17 +49,26 @@ _COSTS = (f"each seed at {TRAINED_ON}", ", ".join(STILL_KINDS), "seconds a step"
 
 
 def write(rows: Path = ROWS, page: Path = PAGE) -> None:
-    """Bring the tables of the page up to date, and draw its pictures beside it."""
+    """Bring the tables of the page up to date, and draw its pictures beside it; without rows they stay."""
     measured = read(rows)
+    say(f"writing {page} …")
     text = page.read_text(encoding="utf-8")
-    for name, lines in tables(measured).items():
+    written = tables(measured)
+    if left := [name for name in re.findall(r"<!-- ([a-z ]+) -->\n\|", text) if name not in written]:
+        say(f"tables that stay, as not all of their rows are there: {', '.join(left)}")
+    for name, lines in written.items():
         shown = "\n".join([f"<!-- {name} -->", *lines, "<!-- end -->"])
         text = re.sub(f"<!-- {name} -->\n.*?<!-- end -->", shown, text, flags=re.DOTALL)
     page.write_text(text, encoding="utf-8")
     pictures = page.parent / "pictures"
-    draw_events(measured.small.events, pictures / "claims-frames.png")
-    draw_events(measured.large.events, pictures / "claims-frames-large.png")
-    draw_long(measured.small.long, pictures / "claims-tokens.png")
+    for events, name in (
+        (measured.small.events, "claims-frames"),
+        (measured.large.events, "claims-frames-large"),
+    ):
+        if _all_there(events, claims_events.VARIANTS):
+            draw_events(events, pictures / f"{name}.png")
+    if _all_there(measured.small.long, claims_long.VARIANTS):
+        draw_long(measured.small.long, pictures / "claims-tokens.png")
 
 
 class Rows(NamedTuple):
@@ -89,24 +98,26 @@ def _read(rows: Path, suffix: str) -> Rows:
 
 
 def tables(measured: Measured) -> dict[str, list[str]]:
-    """Each table of the page by its name, as Markdown lines."""
+    """Each table of the page whose rows are there, by its name, as Markdown lines."""
     small, large, earlier = measured
-    found = {
-        "variants": _variants(small.events),
-        "long": _long(small.long),
-        "larger": _larger(large.events),
-        "larger long": _larger_long(large.long),
-        "twice": _twice(large, earlier),
-        "twice pairs": _twice_pairs(large.events, earlier.events),
-    }
+    found: dict[str, Iterator[str]] = {}
     for size, rows in (("", small), ("larger ", large)):
-        found |= {
-            f"{size}pairs": _pairs(rows.events),
-            f"{size}kinds": _kinds(rows.events),
-            f"{size}long pairs": _long_pairs(rows.long),
-            f"{size}visits": _visits(rows.long),
-        }
+        if _all_there(rows.events, claims_events.VARIANTS):
+            found |= {f"{size}pairs": _pairs(rows.events), f"{size}kinds": _kinds(rows.events)}
+            found |= {"larger": _larger(rows.events)} if size else {"variants": _variants(rows.events)}
+        if _all_there(rows.long, claims_long.VARIANTS):
+            found |= {f"{size}long pairs": _long_pairs(rows.long), f"{size}visits": _visits(rows.long)}
+            found |= {"larger long": _larger_long(rows.long)} if size else {"long": _long(rows.long)}
+    if earlier.events and "larger" in found and "larger long" in found:
+        found["twice"] = _twice(large, earlier)
+        found["twice pairs"] = _twice_pairs(large.events, earlier.events)
     return {name: list(lines) for name, lines in found.items()}
+
+
+def _all_there(rows: Sequence[Row], variants: Collection[str]) -> bool:
+    """Whether every variant was run, with the same seeds."""
+    seeds = [{row.seed for row in of(rows, variant)} for variant in variants]
+    return bool(rows) and all(each == seeds[0] for each in seeds)
 
 
 def of(rows: Sequence[AnyRow], variant: str) -> list[AnyRow]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from statistics import mean
-from threading import Thread
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -21,6 +17,7 @@ import torch
 from st_llm_cli.stages.video_model import VideoModel
 from st_llm_cli.tokens.atomic import put_whole
 from st_llm_cli.training.data.example import Example
+from tests.performance.claims_processes import processes
 from tests.performance.right_answers import right_answers
 
 
@@ -79,10 +76,11 @@ def measure_all(parts: Sequence[Part], seeds: Sequence[int], jobs: int = 1) -> N
             runs.fill(jobs)
             wanted += [(part.path, runs, *which) for which in missing]
     failure: BaseException | None = None
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with_parent) as processes:
-        going_on = {
-            processes.submit(runs.measure, variant, seed): path for path, runs, variant, seed in wanted
-        }
+    with processes(jobs) as workers:
+        going_on = {}
+        for number, (path, runs, variant, seed) in enumerate(wanted, start=1):
+            begin = f"{path.stem}: {variant}, seed {seed} ({number} of {len(wanted)}) …"
+            going_on[workers.submit(_measure, runs, variant, seed, begin)] = path
         while going_on:
             for future in wait(going_on, return_when=FIRST_COMPLETED).done:
                 path = going_on.pop(future)
@@ -95,16 +93,9 @@ def measure_all(parts: Sequence[Part], seeds: Sequence[int], jobs: int = 1) -> N
         raise failure
 
 
-def _end_with_parent() -> None:
-    """Let this process not outlive the one that started it, which may be killed."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
+def _measure(runs: Runs, variant: str, seed: int, begin: str) -> Row:
+    say(begin)
+    return runs.measure(variant, seed)
 
 
 def _missing(part: Part, seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -118,29 +109,18 @@ def _lines(path: Path) -> list[str]:
 
 def _append(row: Row, path: Path) -> None:
     put_whole(path, [f"{line}\n".encode() for line in (*_lines(path), json.dumps(asdict(row)))])
-    sys.stdout.write(f"{row.variant} {row.seed}: {row.step_seconds:.2f} s a step\n")
+    say(f"{path.stem}: {row.variant}, seed {row.seed}: {row.step_seconds:.2f} s a step")
+
+
+def say(text: str) -> None:
+    """Print a line at once: the next may be minutes away."""
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def read_rows(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     """Rows measured before, of a class of them."""
     return [kind(**json.loads(line)) for line in _lines(path)]
-
-
-def stllm(*arguments: str) -> None:
-    """Run `stllm` to its end.
-
-    Raises:
-        RuntimeError: If it fails, with what it said.
-    """
-    ran = subprocess.run([sys.executable, "-m", "st_llm_cli", *arguments], capture_output=True, text=True)
-    if ran.returncode:
-        raise RuntimeError(ran.stderr.strip() or f"stllm {arguments[0]} ended with {ran.returncode}")
-
-
-def settings(values: Sequence[str]) -> list[str]:
-    """Settings as the command line takes them."""
-    return [part for value in values for part in ("--set", value)]
 
 
 def trained(folder: Path) -> tuple[float, float]:

@@ -11,7 +11,8 @@ from st_llm_cli.model.checkpoint import load_checkpoint
 from st_llm_cli.model.config import StllmConfig
 from st_llm_cli.model.st_llm import StllmForConditionalGeneration
 from st_llm_cli.model.tokenizers import save_tokenizers
-from tests.performance.claims_rows import settings, stllm
+from tests.performance.claims_processes import settings, stllm
+from tests.performance.claims_rows import say
 
 HEAD_DIM = 64
 """Of the new language model's attention."""
@@ -61,8 +62,23 @@ def knows_pictures(output: Path, size: Size) -> str:
     if not blank.exists():
         with_new_language("tiny", output / "blank.part", size).replace(blank)
     own = settings([f"model.checkpoint={blank}", f"stages.0.train.batch_size={size.pictures}"])
-    stllm("train", "recipes/claims/pictures.yaml", "--output", str(folder), *own)
+    _train(
+        folder / "checkpoints" / "pictures-1", "recipes/claims/pictures.yaml", "--output", str(folder), *own
+    )
     return str(folder)
+
+
+def knows_plain_pictures(folder: Path) -> str:
+    """Train a model on pictures of the plain world, unless it is there; give its checkpoint."""
+    result = folder / "checkpoints" / "images-2"
+    _train(result, "tiny/shapes", "--until", "images", "--output", str(folder))
+    return str(result)
+
+
+def _train(result: Path, *arguments: str) -> None:
+    if not result.exists():
+        say(f"training what runs start from, minutes: {result} …")
+    stllm("train", *arguments)
 
 
 def with_new_language(start: str, folder: Path, size: Size) -> Path:

@@ -1,5 +1,10 @@
 """What the measurement of the paper's claims rests on."""
 
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -7,6 +12,7 @@ from statistics import mean
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from st_llm_cli.shapes import rich_words
 from st_llm_cli.shapes.encode import Encoding, write_video
@@ -19,10 +25,11 @@ from st_llm_cli.training.data.example import Example
 from st_llm_cli.video.reader import read_clip
 from st_llm_cli.video.request import Request
 from st_llm_cli.video.transform import ResizeCenterCrop
-from tests.performance import claims_events, claims_start
+from tests.performance import claims, claims_events, claims_page, claims_start
 from tests.performance.claims_events import HELD_OUT
 from tests.performance.claims_files import ClipOf, drawn_clip, fill_cache, held_out, requests, write_clips
 from tests.performance.claims_long import with_adapter
+from tests.performance.claims_processes import stllm
 from tests.performance.claims_rows import Part, Row, by_clip, measure_all, packed, read_rows, unpacked
 from tests.performance.event_clips import FRAMES as EVENT_FRAMES
 from tests.performance.event_clips import (
@@ -46,6 +53,7 @@ from tests.performance.long_clips import (
     visitors_in,
 )
 from tests.performance.right_answers import right_answers
+from tests.training.small import small_recipe
 
 
 def test_answers_judged_at_once_are_those_the_model_would_write(tmp_path: Path) -> None:
@@ -242,3 +250,95 @@ def test_a_new_language_model_sees_with_the_same_eyes(tmp_path: Path) -> None:
     assert (language.num_hidden_layers, language.hidden_size) == (size.layers, size.width)
     stored = sum(path.stat().st_size for path in new.glob("*.safetensors"))
     assert stored / 2 < 25e6, "as it would be bundled, in float16"
+
+
+@dataclass(frozen=True)
+class LastingRuns:
+    """Runs that train for hours."""
+
+    recipe: Path
+    folder: Path
+
+    def fill(self, jobs: int) -> None: ...
+
+    def measure(self, variant: str, seed: int) -> Row:
+        stllm("train", str(self.recipe), "--output", str(self.folder))
+        raise AssertionError
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from tests.performance import claims
+from tests.performance.test_claims import LastingRuns
+
+folder = Path(sys.argv.pop())
+claims.knows_plain_pictures = str
+claims.LongRuns = lambda *given: LastingRuns(folder / "lasting.yaml", folder / "lasting")
+claims.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_training_ends_with_the_command(tmp_path: Path, number: signal.Signals) -> None:
+    recipe = small_recipe({"steps": 5000, "save_every": 0}).model_dump(mode="json", exclude_none=True)
+    (tmp_path / "lasting.yaml").write_text(yaml.safe_dump(recipe))
+    places = ["--only", "long", "--rows", str(tmp_path / "rows"), "--output", str(tmp_path)]
+    metrics = tmp_path / "lasting" / "metrics.jsonl"
+    with (tmp_path / "said").open("wb") as said:
+        line = [sys.executable, "-c", COMMAND, *places, str(tmp_path)]
+        command = subprocess.Popen(line, stdout=said, stderr=said)
+        try:
+            _wait(lambda: metrics.exists() and metrics.stat().st_size > 0)
+            ended = time.time()
+            command.send_signal(number)
+            code = command.wait(20)
+        finally:
+            command.kill()
+    _wait(lambda: time.time() - metrics.stat().st_mtime > 2.0)
+    # Without care it would train on until it has something to say, every ten seconds, and nobody listens.
+    assert metrics.stat().st_mtime - ended < 5.0
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert lines[0] == "long: all 64, seed 0 (1 of 9) …"
+    if number != signal.SIGKILL:
+        assert code == 130
+        assert lines[1:] == [
+            "told to stop; what was saved before stays (the same command goes on from there)"
+        ]
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 180
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_start_of_long_clips_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[object] = []
+
+    def made(*arguments: object) -> FakeRuns:
+        given.append(arguments[0])
+        return FakeRuns()
+
+    monkeypatch.setattr(claims_start, "stllm", lambda *arguments: given.append(" ".join(arguments)))
+    monkeypatch.setattr(claims, "LongRuns", made)
+    monkeypatch.setattr(claims, "measure_all", lambda parts, *_: [part.runs() for part in parts])
+    own = ["--only", "long", "--rows", str(tmp_path), "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["claims.py", *own])
+    claims.main()
+    make = "train tiny/shapes --until images --output runs/shapes"
+    assert given == [make, "runs/shapes/checkpoints/images-2"]
+    assert "training what runs start from" in capsys.readouterr().out
+
+
+def test_tables_without_rows_stay_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "claims.md"
+    page.write_text("<!-- long -->\n| before |\n<!-- end -->\n")
+    claims_page.write(tmp_path, page)
+    assert "| before |" in page.read_text()
+    assert "tables that stay, as not all of their rows are there: long" in capsys.readouterr().out
