@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from st_llm_cli.cli.help_page import Commands
 from st_llm_cli.cli.options import DebugOption, JsonOption
+from st_llm_cli.errors import DataError
 
 recipes = Commands("recipes", "List, show and check training recipes.")
 
@@ -21,6 +24,21 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a setting, as in `stages.0.train.lr=1e-5`. Repeatable."
     ),
 ]
+
+
+@contextmanager
+def points_to(recipe: str) -> Iterator[None]:
+    """Say of data that are missing where a bundled recipe says how to come by them."""
+    try:
+        yield
+    except DataError as error:
+        from st_llm_cli.recipe.loading import find_recipe, list_recipes
+
+        path = find_recipe(recipe)
+        if path not in list_recipes().values():
+            raise
+        fix = f"{error.fix}; more at the top of {path}"
+        raise DataError(error.what, where=error.where, fix=fix) from error
 
 
 @recipes.command("list")

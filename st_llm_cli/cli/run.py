@@ -13,7 +13,7 @@ import typer
 from st_llm_cli.cli.eval_run import draw_with_progress, keep_command
 from st_llm_cli.cli.eval_screen import DEFAULT_PICTURES, report_on, show_report
 from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
-from st_llm_cli.cli.recipes import RecipeArgument, SetOption
+from st_llm_cli.cli.recipes import RecipeArgument, SetOption, points_to
 from st_llm_cli.cli.screen import note, only_results_on_stdout, progress_of
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.cli.train import (
@@ -75,7 +75,8 @@ def run(
     skipped: list[str] = []
     steps = steps_of(loaded, folder)
     pending = [step for step in steps if not step.is_complete]
-    check_steps(loaded, pending, tokens, trains_here=hostfile is None)
+    with points_to(recipe):
+        check_steps(loaded, pending, tokens, trains_here=hostfile is None)
     if pending:
         clear_stop(folder)
     for step in steps:

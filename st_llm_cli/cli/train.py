@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from st_llm_cli.cli.options import CacheOption, DebugOption, JsonOption
-from st_llm_cli.cli.recipes import RecipeArgument, SetOption
+from st_llm_cli.cli.recipes import RecipeArgument, SetOption, points_to
 from st_llm_cli.cli.screen import note, only_results_on_stdout
 from st_llm_cli.cli.token_cache import note_use, open_cache
 from st_llm_cli.cli.train_screen import training_progress
@@ -136,9 +136,10 @@ def train(
     if complete_result(loaded, folder, until) is None:
         refuse_other(folder, loaded)
         clear_stop(folder)
-        if several.wanted:
-            if hostfile is None:
+        if hostfile is None:
+            with points_to(recipe):
                 check_requirements(loaded, loaded.training)  # each process would take a while to say so
+        if several.wanted:
             options = ["--json"] if as_json else []
             raise typer.Exit(several.run(options + ([] if until is None else ["--until", until])))
     tokens = open_cache(cache)

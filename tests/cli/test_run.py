@@ -120,6 +120,20 @@ def test_what_a_later_stage_lacks_is_refused_before_the_first(
     assert not run.exists()
 
 
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_bundled_recipe_says_how_to_come_by_its_data(
+    stllm: Stllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = stllm(command, "claims/events")
+    assert refused.code == 1
+    said = "runs/claims/events: no such folder (it is the 'media' of runs/claims/events/train.json; "
+    assert said in refused.err
+    recipe = re.search(r"more at the top of (.*)\)", refused.err)
+    assert recipe is not None
+    assert "python tests/performance/claims.py" in Path(recipe[1]).read_text()
+
+
 def test_a_cache_that_a_later_stage_is_to_fill_and_is_turned_off_is_refused_before_the_first(
     stllm: Stllm, recipe: Path, tmp_path: Path
 ) -> None:
