@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from transformers.utils import logging as transformers_logging
 
-from st_llm_cli.errors import Interrupted, UsageError
-from st_llm_cli.stages.ending import ends_when_told
+from st_llm_cli.errors import UsageError
 from st_llm_cli.stages.file_lock import lock
 from st_llm_cli.training.scale import choose_accelerator
 from tests.performance import claims_events, claims_long, claims_page
@@ -79,14 +80,19 @@ def main() -> None:
     }
     choose_accelerator()
     transformers_logging.disable_progress_bar()
+    signal.signal(signal.SIGTERM, _end)
     try:
-        with ends_when_told():
-            wanted = [parts[name] for name in parts if name in arguments.only]
-            measure_all(wanted, arguments.seeds, arguments.jobs)
-            if "page" in arguments.only:
-                claims_page.write(arguments.rows)
-    except Interrupted as error:
-        parser.exit(130, f"{error}\n")
+        wanted = [parts[name] for name in parts if name in arguments.only]
+        measure_all(wanted, arguments.seeds, arguments.jobs)
+        if "page" in arguments.only:
+            claims_page.write(arguments.rows)
+    except KeyboardInterrupt:
+        parser.exit(130, "told to stop; the same command goes on\n")
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
