@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show_error(error)
         sys.exit(2 if isinstance(error, UsageError) else 3 if isinstance(error, LostProcess) else 1)
     except OSError as error:
-        if debug or error.errno not in SYSTEM_FIXES:
+        if debug or error.filename is None or error.errno not in SYSTEM_FIXES:
             raise
         show_error(StllmError.of_system(error))
         sys.exit(1)

@@ -101,7 +101,7 @@ def test_folder_of_other_things_is_refused_before_a_model_is_loaded(stllm: Stllm
     (tmp_path / "report.html").write_text("mine")
     asked = ("--bench", "tvbench", "--data", MINI / "tvbench", "--model", tmp_path / "nowhere")
     ran = stllm("eval", *asked, "--output", tmp_path)
-    assert ran.code == 2 and f"{tmp_path}: exists, and is not a run folder (give a new" in ran.err
+    assert ran.code == 2 and f"{tmp_path}: exists, and is not a run folder (choose another" in ran.err
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
