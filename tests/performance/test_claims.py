@@ -279,9 +279,8 @@ claims.main()
 """
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_training_ends_with_the_command(tmp_path: Path, number: signal.Signals) -> None:
     recipe = small_recipe({"steps": 5000, "save_every": 0}).model_dump(mode="json", exclude_none=True)
     (tmp_path / "lasting.yaml").write_text(yaml.safe_dump(recipe))
