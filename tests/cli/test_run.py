@@ -46,10 +46,8 @@ def test_every_stage_runs_in_order_and_is_skipped_when_complete(
     assert other.code == 1 and "holds a run of another recipe, or of other settings" in other.err
 
 
-def test_a_file_made_during_an_evaluation_stops_the_run_after_it_and_an_earlier_one_does_not(
-    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tmp_path / "run"
+def stop_in_evaluations(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each evaluation of a run begin with a file that tells the run to stop."""
     evaluate = run_module.evaluate
 
     def told(*given: Any) -> Any:
@@ -57,6 +55,13 @@ def test_a_file_made_during_an_evaluation_stops_the_run_after_it_and_an_earlier_
         return evaluate(*given)
 
     monkeypatch.setattr(run_module, "evaluate", told)
+
+
+def test_a_file_made_during_an_evaluation_stops_the_run_after_it_and_an_earlier_one_does_not(
+    stllm: Stllm, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    stop_in_evaluations(run, monkeypatch)
     first = stllm("run", recipe, "--output", run)
     assert first.code == 130, first.err
     assert f"train two: told to stop ({run / 'stop'}) before it began" in first.err
@@ -74,13 +79,7 @@ def test_a_file_made_during_the_last_evaluation_is_removed_at_the_end(
     run = tmp_path / "run"
     settings = yaml.safe_load(recipe.read_text())
     recipe.write_text(yaml.safe_dump({**settings, "stages": settings["stages"][:2]}))
-    evaluate = run_module.evaluate
-
-    def told(*given: Any) -> Any:
-        (run / "stop").touch()
-        return evaluate(*given)
-
-    monkeypatch.setattr(run_module, "evaluate", told)
+    stop_in_evaluations(run, monkeypatch)
     ran = stllm("run", recipe, "--output", run)
     assert ran.code == 0 and "stop" not in ran.err, ran.err
     assert not (run / "stop").exists()
