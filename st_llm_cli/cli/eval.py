@@ -212,11 +212,11 @@ def evaluate(
     check_batch_size(batch_size)
     share = share_of(shard)
     check_workers(workers, share)
-    draw_with_progress(plan)
+    controls = _controls(control)
+    draw_with_progress(plan)  # takes a while: what is wrong with the command line is said before
     if check:
         _check(plan, as_json)
         return
-    controls = _controls(control)
     judge = judge_named(judge_url, judge_model, judge_key_env, judge_rate, judge_price)
     folder = output or Path("runs") / f"eval-{name}"
     opened = open_cache(cache)
@@ -319,6 +319,8 @@ def _controls(given: str | None) -> tuple[str, ...]:
     Raises:
         UsageError: If there is none of a name.
     """
+    if given is None:
+        return ()
     from st_llm_cli.stages.controls import CONTROLS
 
     names = tuple(CONTROLS) if given == "all" else _names(given)

@@ -290,6 +290,12 @@ def test_unknown_control_comes_with_the_near_one(evaluate: Stllm) -> None:
     assert "did you mean 'reverse'?" in ran.err
 
 
+def test_unknown_control_is_refused_before_clips_are_drawn(evaluate: Stllm, tmp_path: Path) -> None:
+    ran = evaluate("--bench", "shapes", "--data", tmp_path / "shapes", "--control", "revers")
+    assert ran.code == 2 and "did you mean 'reverse'?" in ran.err
+    assert not (tmp_path / "shapes").exists()
+
+
 def test_run_is_not_mixed_with_answers_of_other_weights(stllm: Stllm, micro: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
